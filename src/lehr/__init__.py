@@ -1,0 +1,67 @@
+"""lehr chooses, runs, tunes, learns and compares learning-rate schedules for PyTorch under a training budget."""
+
+from lehr.policy import Follow as Follow
+from lehr.policy import Moment as Moment
+from lehr.policy import Policy as Policy
+from lehr.progress import Budget as Budget
+from lehr.progress import Clock as Clock
+from lehr.scheduler import BudgetWarning as BudgetWarning
+from lehr.scheduler import History as History
+from lehr.scheduler import Preview as Preview
+from lehr.scheduler import Scheduler as Scheduler
+from lehr.schedules import Constant as Constant
+from lehr.schedules import Cosine as Cosine
+from lehr.schedules import Exponential as Exponential
+from lehr.schedules import HyperbolicTangent as HyperbolicTangent
+from lehr.schedules import InverseSqrt as InverseSqrt
+from lehr.schedules import Linear as Linear
+from lehr.schedules import OneMinusSqrt as OneMinusSqrt
+from lehr.schedules import Polynomial as Polynomial
+from lehr.schedules import Rex as Rex
+from lehr.schedules import Schedule as Schedule
+from lehr.schedules import Steps as Steps
+from lehr.schedules import Triangular as Triangular
+from lehr.schedules import WarmRestarts as WarmRestarts
+from lehr.schedules import clr_decay as clr_decay
+from lehr.schedules import exp_range as exp_range
+from lehr.schedules import exp_range_amplitude as exp_range_amplitude
+from lehr.schedules import knee as knee
+from lehr.schedules import one_cycle as one_cycle
+from lehr.schedules import parse_schedule as parse_schedule
+from lehr.schedules import triangular2 as triangular2
+from lehr.schedules import warmup_stable_decay as warmup_stable_decay
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Budget",
+    "BudgetWarning",
+    "Clock",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "Follow",
+    "History",
+    "HyperbolicTangent",
+    "InverseSqrt",
+    "Linear",
+    "Moment",
+    "OneMinusSqrt",
+    "Policy",
+    "Polynomial",
+    "Preview",
+    "Rex",
+    "Schedule",
+    "Scheduler",
+    "Steps",
+    "Triangular",
+    "WarmRestarts",
+    "clr_decay",
+    "exp_range",
+    "exp_range_amplitude",
+    "knee",
+    "one_cycle",
+    "parse_schedule",
+    "triangular2",
+    "warmup_stable_decay",
+]

@@ -1,0 +1,155 @@
+"""The policy: a rule from the moment to factors, and the one bridge from schedules to it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lehr.schedules import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a policy may look at.
+
+    Args:
+        progress: share of the budget spent, at least 0.
+        loss: this update's training loss, averaged over ranks; None when only time has passed.
+        loss_at: factor -> loss after a trial step with that factor; None when nobody handed one in.
+
+    >>> Moment(progress=0.5).loss is None
+    True
+    """
+
+    progress: float
+    loss: Any = None
+    loss_at: Callable[[float], float] | None = None
+
+
+class Policy(ABC):
+    """A rule that says, from one moment of training to the next, which factor each parameter group gets.
+
+    The scheduler asks `factors` after every update, with the progress alone, and at every `scheduler.observe(...)`, with
+    the signals handed in. Prefer a `Schedule` where the clock is all you look at. Policies multiply with schedules and
+    with each other: `tuner * Linear()`.
+
+    A policy that must see the loss lists it in `needs`, and `observe` then insists on it (and averages it over ranks).
+
+    >>> class Plateau(Policy):
+    ...     needs = ("loss",)
+    ...     def __init__(self): self.best, self.factor = float("inf"), 1.0
+    ...     def factors(self, moment):
+    ...         if moment.loss is not None:
+    ...             self.factor *= 1.0 if moment.loss < self.best else 0.5
+    ...             self.best = min(self.best, float(moment.loss))
+    ...         return self.factor
+    ...     def state_dict(self): return {"best": self.best, "factor": self.factor}
+    ...     def load_state_dict(self, state): self.best, self.factor = state["best"], state["factor"]
+    ...     def __repr__(self): return "Plateau()"
+    >>> plateau = Plateau()
+    >>> [plateau.factors(Moment(0.0, loss=loss)) for loss in (2.0, 1.0, 1.5)]
+    [1.0, 1.0, 0.5]
+    >>> (plateau * Constant(0.5)).factors(Moment(0.1))
+    0.25
+    """
+
+    needs: tuple[str, ...] = ()
+
+    @abstractmethod
+    def factors(self, moment: Moment) -> float | Sequence[float]:
+        """One factor for all parameter groups, or one for each."""
+
+    @abstractmethod
+    def __repr__(self) -> str:
+        """The code that makes this policy; a checkpoint keeps it to notice when the policy has changed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the policy must remember across a restart: plain numbers, strings and tensors."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+
+    def __mul__(self, other: Policy | Schedule | float) -> Policy:
+        """Both policies' factors multiplied, group by group."""
+        return _Times(self, as_policy(other))
+
+    def __rmul__(self, other: Schedule | float) -> Policy:
+        return _Times(as_policy(other), self)
+
+
+class Follow(Policy):
+    """The policy that looks at nothing but the clock: schedules, one for all parameter groups or one for each.
+
+    Args:
+        schedules: a single schedule, or as many as the optimizer has parameter groups, in their order.
+
+    >>> Follow(Linear(), Cosine()).factors(Moment(progress=0.5))
+    (0.5, 0.5)
+    >>> Follow(Linear()).factors(Moment(progress=0.5))
+    0.5
+    """
+
+    def __init__(self, *schedules: Schedule) -> None:
+        if not schedules or not all(isinstance(schedule, Schedule) for schedule in schedules):
+            raise TypeError(f"Follow takes one schedule, or one for each parameter group; got {schedules!r}")
+        self.schedules = schedules
+        self._only = schedules[0] if len(schedules) == 1 else None
+
+    def factors(self, moment: Moment) -> float | Sequence[float]:
+        return self.at(moment.progress)
+
+    def at(self, progress: float) -> float | Sequence[float]:
+        """The factors at any progress, past or future."""
+        if self._only is not None:
+            return self._only(progress)
+        return tuple(schedule(progress) for schedule in self.schedules)
+
+    def __repr__(self) -> str:
+        return f"Follow({', '.join(map(repr, self.schedules))})"
+
+
+class _Times(Policy):
+    """Two policies' factors multiplied."""
+
+    def __init__(self, first: Policy, second: Policy) -> None:
+        self.first = first
+        self.second = second
+        self.needs = (*first.needs, *second.needs)
+
+    def factors(self, moment: Moment) -> float | Sequence[float]:
+        one, two = self.first.factors(moment), self.second.factors(moment)
+        if isinstance(one, Sequence) and isinstance(two, Sequence):
+            return tuple(x * y for x, y in zip(one, two, strict=True))
+        if isinstance(one, Sequence):
+            return tuple(x * two for x in one)
+        if isinstance(two, Sequence):
+            return tuple(one * y for y in two)
+        return one * two
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"first": self.first.state_dict(), "second": self.second.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.first.load_state_dict(state["first"])
+        self.second.load_state_dict(state["second"])
+
+    def __repr__(self) -> str:
+        return f"{self.first!r} * {self.second!r}"
+
+
+def as_policy(value: Policy | Schedule | Sequence[Schedule] | float) -> Policy:
+    """`value` as a policy: a schedule, a sequence of schedules (one a group) or a number is followed."""
+    if isinstance(value, Policy):
+        return value
+    if isinstance(value, Schedule):
+        return Follow(value)
+    if isinstance(value, Sequence) and value and all(isinstance(one, Schedule) for one in value):
+        return Follow(*value)
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        from lehr.schedules import Constant
+
+        return Follow(Constant(value))
+    raise TypeError(f"expected a schedule, a policy or a list of schedules (one for each parameter group); got {value!r}")

@@ -1,0 +1,253 @@
+"""The budget: how much training there is to spend, in exactly one unit."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+Unit = Literal["steps", "epochs", "samples", "tokens", "seconds"]
+
+UNITS: Final[tuple[Unit, ...]] = ("steps", "epochs", "samples", "tokens", "seconds")
+
+_SUFFIXES: Final[dict[str, tuple[Unit, float]]] = {
+    "step": ("steps", 1),
+    "steps": ("steps", 1),
+    "st": ("steps", 1),
+    "ep": ("epochs", 1),
+    "epoch": ("epochs", 1),
+    "epochs": ("epochs", 1),
+    "sample": ("samples", 1),
+    "samples": ("samples", 1),
+    "sp": ("samples", 1),
+    "tok": ("tokens", 1),
+    "token": ("tokens", 1),
+    "tokens": ("tokens", 1),
+    "s": ("seconds", 1),
+    "sec": ("seconds", 1),
+    "second": ("seconds", 1),
+    "seconds": ("seconds", 1),
+    "m": ("seconds", 60),
+    "min": ("seconds", 60),
+    "minute": ("seconds", 60),
+    "minutes": ("seconds", 60),
+    "h": ("seconds", 3600),
+    "hour": ("seconds", 3600),
+    "hours": ("seconds", 3600),
+    "d": ("seconds", 86400),
+    "day": ("seconds", 86400),
+    "days": ("seconds", 86400),
+}
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Budget:
+    """How much training there is to spend, in exactly one of steps, epochs, samples, tokens or seconds.
+
+        progress = spent / amount
+
+    A step is one update of the optimizer, however many batches it accumulated. Samples and tokens are counted over all
+    ranks; if every update uses the same number, say it here, else tell `scheduler.observe(samples=...)` before each
+    `scheduler.step()`. Seconds follow a monotonic clock that starts when the scheduler is built.
+
+    Args:
+        steps: updates, above 0.
+        epochs: passes over the data, above 0; needs `steps_per_epoch`.
+        samples: training examples, above 0.
+        tokens: training tokens, above 0.
+        seconds: wall-clock time, above 0.
+        steps_per_epoch: updates an epoch, above 0; with any unit but seconds it also converts for `fraction`.
+        samples_per_step: examples an update over all ranks, above 0.
+        tokens_per_step: tokens an update over all ranks, above 0.
+
+    Raises:
+        ValueError: if not exactly one unit is given, or a number is not above 0 and finite.
+
+    >>> Budget(epochs=3, steps_per_epoch=100).total
+    300
+    >>> Budget(steps=10, epochs=2)
+    Traceback (most recent call last):
+    ValueError: Budget takes exactly one of steps, epochs, samples, tokens or seconds; got steps and epochs
+    """
+
+    steps: float | None = None
+    epochs: float | None = None
+    samples: float | None = None
+    tokens: float | None = None
+    seconds: float | None = None
+    steps_per_epoch: float | None = None
+    samples_per_step: float | None = None
+    tokens_per_step: float | None = None
+    endless: bool = False
+
+    def __post_init__(self) -> None:
+        given = [unit for unit in UNITS if getattr(self, unit) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            raise ValueError(f"Budget takes exactly one of steps, epochs, samples, tokens or seconds; got {got}")
+        for name in (*given, "steps_per_epoch", "samples_per_step", "tokens_per_step"):
+            if getattr(self, name) is not None:
+                _check_amount(name, getattr(self, name))
+        if self.epochs is not None and self.steps_per_epoch is None:
+            raise ValueError("Budget(epochs=...) needs steps_per_epoch, the number of updates an epoch (len(loader))")
+
+    @classmethod
+    def every(cls, **amount: float) -> Budget:
+        """No end, but a measure: progress grows by 1 every so many steps (or epochs, samples, tokens, seconds).
+
+        For cycles that run open-ended: CLR with `step_size=2000` is `Triangular()` under `Budget.every(steps=4000)`.
+        `finished` stays False and `remaining()` infinite.
+
+        >>> Budget.every(steps=4000)
+        Budget.every(steps=4000)
+        """
+        return cls(**amount, endless=True)  # type: ignore[arg-type]
+
+    @classmethod
+    def parse(
+        cls,
+        text: str,
+        *,
+        steps_per_epoch: float | None = None,
+        samples_per_step: float | None = None,
+        tokens_per_step: float | None = None,
+    ) -> Budget:
+        """The budget that a text such as "500steps", "3ep", "50000samples", "1e9tok", "90s", "30min" or "2h" names.
+
+        Args:
+            text: a number and a unit, with or without a space between.
+            steps_per_epoch: as in `Budget`; needed if the text counts epochs.
+            samples_per_step: as in `Budget`.
+            tokens_per_step: as in `Budget`.
+
+        Raises:
+            ValueError: if the number or the unit is missing or unknown.
+
+        >>> Budget.parse("30min")
+        Budget(seconds=1800)
+        """
+        amount, unit = parse_amount(text)
+        return cls(
+            **{unit: amount},  # type: ignore[arg-type]
+            steps_per_epoch=steps_per_epoch,
+            samples_per_step=samples_per_step,
+            tokens_per_step=tokens_per_step,
+        )
+
+    @property
+    def unit(self) -> Unit:
+        """The unit the budget is given in."""
+        return next(unit for unit in UNITS if getattr(self, unit) is not None)
+
+    @property
+    def amount(self) -> float:
+        """How much of the unit."""
+        amount: float = getattr(self, self.unit)
+        return amount
+
+    @property
+    def total(self) -> float:
+        """The amount in what is counted: updates for steps and epochs, otherwise the unit itself."""
+        if self.epochs is not None:
+            assert self.steps_per_epoch is not None
+            return _whole(self.epochs * self.steps_per_epoch)
+        return self.amount
+
+    @property
+    def each(self) -> float | None:
+        """What one update spends of `total`; None if that is known only once it has happened."""
+        if self.samples is not None:
+            return self.samples_per_step
+        if self.tokens is not None:
+            return self.tokens_per_step
+        return None if self.seconds is not None else 1
+
+    @property
+    def updates(self) -> float | None:
+        """How many updates the budget buys, rounded up; None if that depends on the run."""
+        each = self.each
+        return None if each is None else math.ceil(self.total / each * (1.0 - 1e-12))
+
+    def fraction(self, **amount: float) -> float:
+        """The share of this budget that an amount in steps, epochs, samples, tokens or seconds is.
+
+        For people who think in updates: `Linear().after_warmup(budget.fraction(steps=500))`.
+
+        Args:
+            amount: exactly one unit by name, above 0; convertible to this budget's unit.
+
+        Raises:
+            ValueError: if the units cannot be converted, naming what to give to `Budget`.
+
+        >>> Budget(epochs=10, steps_per_epoch=200).fraction(steps=500)
+        0.25
+        """
+        if len(amount) != 1 or (unit := next(iter(amount))) not in UNITS:
+            raise ValueError(f"fraction takes exactly one of {', '.join(UNITS)}; got {', '.join(amount) or 'none'}")
+        value = amount[unit]
+        _check_amount(unit, value)
+        if unit == self.unit:
+            return value / self.amount
+        return value * self._in_steps(unit) / (self.amount * self._in_steps(self.unit))
+
+    def _in_steps(self, unit: str) -> float:
+        """Updates in one of `unit`."""
+        if unit == "steps":
+            return 1.0
+        if unit == "epochs" and self.steps_per_epoch is not None:
+            return self.steps_per_epoch
+        if unit == "samples" and self.samples_per_step is not None:
+            return 1.0 / self.samples_per_step
+        if unit == "tokens" and self.tokens_per_step is not None:
+            return 1.0 / self.tokens_per_step
+        missing = {"epochs": "steps_per_epoch", "samples": "samples_per_step", "tokens": "tokens_per_step"}.get(unit)
+        if missing is None:
+            raise ValueError("seconds cannot be converted: how many updates fit into a second depends on the run")
+        raise ValueError(f"to convert {unit}, Budget needs {missing}")
+
+    def __repr__(self) -> str:
+        names = (*UNITS, "steps_per_epoch", "samples_per_step", "tokens_per_step")
+        arguments = ", ".join(f"{n}={_whole(getattr(self, n))!r}" for n in names if getattr(self, n) is not None)
+        return f"Budget.every({arguments})" if self.endless else f"Budget({arguments})"
+
+    def __str__(self) -> str:
+        """The amount as a person would say it.
+
+        >>> str(Budget(steps=1200))
+        '1,200 steps'
+        """
+        amount = _whole(self.amount)
+        number = f"{amount:,}" if isinstance(amount, int) else f"{amount:g}"
+        return f"{'every ' if self.endless else ''}{number} {self.unit if amount != 1 else self.unit[:-1]}"
+
+
+def parse_amount(text: str) -> tuple[float, Unit]:
+    """The number and the unit in a text such as "3ep" or "30 min"."""
+    match = re.fullmatch(r"\s*([-+.\deE]*[-+.\d])\s*([a-zA-Z]*)\s*", text)
+    try:
+        number = float(match[1]) if match else math.nan
+    except ValueError:
+        number = math.nan
+    if match is None or math.isnan(number):
+        raise ValueError(f"{text!r} is not a budget; write a number and a unit, such as 500steps, 3ep, 1e9tok or 30min")
+    suffix = match[2].lower()
+    if not suffix:
+        raise ValueError(f"the budget {text!r} has no unit; write for example {text.strip()}steps, {text.strip()}ep or {text.strip()}s")
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"unknown unit {match[2]!r} in the budget {text!r}; known are steps, ep, samples, tok, s, min, h and d")
+    unit, size = _SUFFIXES[suffix]
+    _check_amount(unit, number)
+    return _whole(number * size), unit
+
+
+def _check_amount(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"Budget: {name} must be a number; got {value!r}")
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError(f"Budget: {name} must be above 0 and finite, since it is what there is to spend; got {value!r}")
+
+
+def _whole(value: float) -> float:
+    """`value` as an int if it is one, so that counts print as counts."""
+    return int(value) if float(value).is_integer() else value

@@ -1,0 +1,164 @@
+"""The clock: how much of the budget is spent."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+from lehr.progress.budget import Budget
+
+Rebudgeting = Literal["continue", "jump"]
+
+
+def _alone(elapsed: float) -> float:
+    """Agreement where there is nobody to agree with."""
+    return elapsed
+
+
+class Clock:
+    """How much of a budget is spent, and so how far the run has come.
+
+        progress = p0 + (1 - p0) (spent - s0) / (total - s0)
+
+    with p0 = s0 = 0 until the budget is changed with `how="continue"`. Steps and epochs count updates; samples and
+    tokens add up what each update used; seconds follow `now`, except while `paused()`.
+
+    Args:
+        budget: what there is to spend.
+        now: a clock in seconds that never goes back.
+        agree: for seconds, turns this process's elapsed time into the one that all processes use.
+
+    >>> clock = Clock(Budget(steps=4))
+    >>> clock.tick(); clock.progress, clock.remaining
+    (0.25, 3)
+    """
+
+    def __init__(
+        self,
+        budget: Budget,
+        now: Callable[[], float] = time.monotonic,
+        agree: Callable[[float], float] = _alone,
+    ) -> None:
+        self.spent: float = 0
+        self.updates = 0
+        self._now = now
+        self._agree = agree
+        self._banked = 0.0
+        self._since = now()
+        self._pauses = 0
+        self._spent_at_turn: float = 0
+        self._progress_at_turn = 0.0
+        self._measure_by(budget)
+
+    def _measure_by(self, budget: Budget) -> None:
+        self.budget = budget
+        self._total = budget.total
+        self._each = budget.each
+        self._seconds = budget.unit == "seconds"
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is spent; above 1 once it is overspent."""
+        return self.progress_at(self.spent)
+
+    def progress_at(self, spent: float) -> float:
+        """The progress that belongs to an amount spent."""
+        if not self._progress_at_turn:
+            return spent / self._total
+        if self._total <= self._spent_at_turn:  # cut to less than was spent
+            return max(1.0, spent / self._total)
+        ahead = (spent - self._spent_at_turn) / (self._total - self._spent_at_turn)
+        return self._progress_at_turn + (1.0 - self._progress_at_turn) * ahead
+
+    @property
+    def remaining(self) -> float:
+        """What is left, in updates for steps and epochs, else in the budget's unit; infinite if endless."""
+        return math.inf if self.budget.endless else max(0, self._total - self.spent)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent."""
+        return not self.budget.endless and self.spent >= self._total * (1.0 - 1e-12)
+
+    def tick(self, updates: int = 1, amount: float | None = None) -> None:
+        """Spend what `updates` updates cost.
+
+        Args:
+            updates: how many have happened.
+            amount: samples or tokens they used, if every update uses another number.
+
+        Raises:
+            ValueError: if the budget counts samples or tokens and nobody said how many.
+        """
+        if self._each is not None:
+            self.spent += self._each * updates
+        elif self._seconds:
+            self.spent = self._agree(self.elapsed())
+        elif amount is not None:
+            self.spent += amount
+        else:
+            unit = self.budget.unit
+            raise ValueError(
+                f"Budget({unit}=...) needs to know how many {unit} an update uses: give {unit}_per_step to Budget, "
+                f"or call scheduler.observe({unit}=...) before each scheduler.step()"
+            )
+        self.updates += updates
+
+    def elapsed(self) -> float:
+        """Seconds since the start, on this process's own clock and without pauses."""
+        return self._banked if self._pauses else self._banked + (self._now() - self._since)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time inside does not count, for evaluation and checkpointing."""
+        self._banked = self.elapsed()
+        self._pauses += 1
+        try:
+            yield
+        finally:
+            self._pauses -= 1
+            self._since = self._now()
+
+    def rebudget(self, budget: Budget, how: Rebudgeting) -> None:
+        """Go on under another budget in the same unit.
+
+        Args:
+            budget: the new one.
+            how: "jump" makes progress spent / total of the new budget at once; "continue" keeps today's progress and
+                spreads the rest of the curve over the rest of the new budget.
+
+        Raises:
+            ValueError: if the new budget counts something else, or `how` is neither.
+        """
+        counted = {self.budget.unit, budget.unit}
+        if len(counted) > 1 and counted != {"steps", "epochs"}:
+            raise ValueError(
+                f"rebudget: budget counts {budget.unit}, but this run has spent {self.budget.unit}; give the new budget in "
+                f"{self.budget.unit}"
+            )
+        if how not in ("continue", "jump"):
+            raise ValueError(f"rebudget: how must be 'continue' or 'jump'; got {how!r}")
+        self._progress_at_turn = self.progress if how == "continue" else 0.0
+        self._spent_at_turn = self.spent if how == "continue" else 0
+        self._measure_by(budget)
+
+    def state_dict(self) -> dict[str, float]:
+        """What is spent and where the budget was changed, as plain numbers."""
+        return {
+            "spent": self.spent,
+            "updates": self.updates,
+            "spent_at_turn": self._spent_at_turn,
+            "progress_at_turn": self._progress_at_turn,
+        }
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from `state`; for seconds, time since it was saved does not count."""
+        self.spent = state["spent"]
+        self.updates = int(state["updates"])
+        self._spent_at_turn = state["spent_at_turn"]
+        self._progress_at_turn = state["progress_at_turn"]
+        self._banked = float(self.spent) if self._seconds else 0.0
+        self._since = self._now()

@@ -1,0 +1,46 @@
+"""Agreement between the processes of a distributed run: one clock, one loss, one count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def of_first(value: float) -> float:
+    """Rank 0's value, on all ranks."""
+    if not _several():
+        return value
+    shared = _shareable(value)
+    dist.broadcast(shared, src=0)
+    return float(shared)
+
+
+def total(value: float) -> float:
+    """The sum of all ranks' values."""
+    if not _several():
+        return value
+    shared = _shareable(value)
+    dist.all_reduce(shared)
+    return float(shared)
+
+
+def mean(value: Any) -> Any:
+    """The mean of all ranks' values: a number, or a tensor, which stays on its device."""
+    if not _several():
+        return value
+    shared = value.detach().clone() if isinstance(value, torch.Tensor) else _shareable(value)
+    dist.all_reduce(shared)
+    shared = shared / dist.get_world_size()
+    return shared if isinstance(value, torch.Tensor) else float(shared)
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _shareable(value: float) -> torch.Tensor:
+    backend = str(dist.get_backend())
+    device = "cpu" if "gloo" in backend or "mpi" in backend else torch.accelerator.current_accelerator()
+    return torch.tensor(float(value), dtype=torch.float64, device=device)

@@ -1,0 +1,350 @@
+"""The scheduler: a policy drives an optimizer under a budget."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Literal
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lehr.policy import Follow, Moment, Policy, as_policy
+from lehr.progress import Budget, Clock
+from lehr.schedules import Schedule
+from lehr.scheduler import checkpoint, ranks
+from lehr.scheduler.history import History
+from lehr.scheduler.param_groups import Hyperparameter
+from lehr.scheduler.preview import Preview
+from lehr.scheduler.updates import UpdateCounter
+
+FAR_FROM_THE_END = 0.1
+
+
+class BudgetWarning(UserWarning):
+    """What a run spends and what its budget says do not fit together."""
+
+
+class Scheduler(LRScheduler):
+    """Drives an optimizer's learning rate (and other hyperparameters) along a schedule or policy, under a budget.
+
+        lr of update k = base lr * factor(progress), progress = spent / total
+
+    A torch `LRScheduler`: call `step()` after each update. It counts the updates the optimizer really made, so updates
+    that AMP skipped, gradient accumulation and frameworks that step several times do not distort the curve.
+
+    Args:
+        optimizer: a torch optimizer; its groups keep their base rates, and so their ratios.
+        policy: a schedule, a list of schedules (one for each parameter group) or a policy.
+        budget: what there is to spend.
+        also: other hyperparameters to schedule, as key -> schedule or list of schedules; `momentum` stands for
+            `betas[0]` where a group has betas. Factors again: the base is the group's own value.
+        count: "updates" watches the optimizer; "calls" takes each `step()` as one update, for loops whose updates
+            cannot be seen, such as replayed CUDA graphs.
+        now: the clock of a budget in seconds.
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        ValueError: if the schedules do not match the parameter groups.
+
+    >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    >>> scheduler = Scheduler(optimizer, Linear(), Budget(steps=4))
+    >>> for _ in range(4):
+    ...     print(scheduler.get_last_lr())
+    ...     optimizer.step()
+    ...     scheduler.step()
+    [0.1]
+    [0.07500000000000001]
+    [0.05]
+    [0.025]
+    >>> scheduler.finished
+    True
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        policy: Policy | Schedule | Sequence[Schedule],
+        budget: Budget,
+        *,
+        also: Mapping[str, Schedule | Sequence[Schedule]] | None = None,
+        count: Literal["updates", "calls"] = "updates",
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"Scheduler: optimizer must be a torch.optim.Optimizer; got {type(optimizer).__name__}. "
+                "If it wraps one, pass the one inside."
+            )
+        if not isinstance(budget, Budget):
+            raise TypeError(f"Scheduler: budget must be a lehr.Budget, such as Budget(steps=1000); got {budget!r}")
+        if count not in ("updates", "calls"):
+            raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {count!r}")
+        self.optimizer = optimizer
+        self.policy = as_policy(policy)
+        self.clock = Clock(budget, now, ranks.of_first)
+        self.history = History()
+        self._rate = Hyperparameter(optimizer, "lr")
+        self._also = [(Hyperparameter(optimizer, key), Follow(*_several(curve))) for key, curve in (also or {}).items()]
+        self._follow = self.policy if isinstance(self.policy, Follow) else None
+        self._observed: dict[str, float] = {}
+        self._said: set[str] = set()
+        self._factors: float | Sequence[float] = 1.0
+        self.last_epoch = 0
+        self._step_count = 1  # torch's convention: the constructor counts as a step
+        self._counter = None if count == "calls" else UpdateCounter(optimizer, self._meet_new_groups)
+        self._check_widths()
+        self._apply(Moment(self.clock.progress))
+        if self._counter is not None:
+            weakref.finalize(self, self._counter.detach).atexit = False
+        weakref.finalize(self, _report_early_end, self.clock)
+
+    # -- where the run is -------------------------------------------------------------------------------------------
+
+    @property
+    def budget(self) -> Budget:
+        """What there is to spend."""
+        return self.clock.budget
+
+    @property
+    def progress(self) -> float:
+        """The share of the budget that is spent; above 1 once it is overspent."""
+        return self.clock.progress
+
+    @property
+    def spent(self) -> float:
+        """How much is spent: updates under a budget of steps or epochs, else in the budget's unit."""
+        return self.clock.spent
+
+    @property
+    def finished(self) -> bool:
+        """Whether the budget is spent; the same on all ranks."""
+        return self.clock.finished
+
+    def remaining(self) -> float:
+        """How much is left: updates under a budget of steps or epochs, else in the budget's unit."""
+        return self.clock.remaining
+
+    def paused(self) -> AbstractContextManager[None]:
+        """A context in which seconds are not spent, for evaluation and checkpointing."""
+        return self.clock.paused()
+
+    # -- the two events ---------------------------------------------------------------------------------------------
+
+    def step(self, epoch: int | None = None) -> None:
+        """Time has passed: spend what the updates since the last call cost, and set the rates of the next one.
+
+        Without an update behind it, as when AMP skipped one, nothing is spent; the first time, a warning says so.
+        """
+        if epoch is not None:
+            raise TypeError("Scheduler.step takes no epoch: it counts the optimizer's updates itself")
+        clock = self.clock
+        updates = 1 if self._counter is None else self._counter.take()
+        if not updates:
+            self._observed.clear()
+            self._say("idle", _IDLE)
+            return
+        if self._observed:
+            clock.tick(updates, ranks.total(self._observed.pop(clock.budget.unit)))
+        else:
+            clock.tick(updates)
+        self.last_epoch = clock.updates
+        self._step_count = clock.updates + 1
+        progress = clock.progress
+        if progress > 1.0 + FAR_FROM_THE_END and not clock.budget.endless:
+            self._say(
+                "overspent",
+                f"the budget of {clock.budget} is spent, but training goes on with its last factor; if that is not "
+                "meant, stop when scheduler.finished, or raise the budget with scheduler.rebudget",
+            )
+        if self._follow is None:
+            self._apply(Moment(progress))
+        else:
+            self._write(progress, self._follow.at(progress))
+
+    def observe(
+        self,
+        loss: Any = None,
+        loss_at: Callable[[float], float] | None = None,
+        samples: float | None = None,
+        tokens: float | None = None,
+    ) -> None:
+        """Signals have arrived: call before the update that they belong to.
+
+        Args:
+            loss: this rank's training loss, a number or a tensor of one; averaged over ranks for policies that need it.
+            loss_at: factor -> loss after a trial step with that factor.
+            samples: examples this rank has used since the last update; adds up over calls and ranks.
+            tokens: tokens likewise.
+
+        Raises:
+            ValueError: if the policy needs a signal that is missing.
+        """
+        for unit, amount in (("samples", samples), ("tokens", tokens)):
+            if amount is not None and unit == self.budget.unit and self.budget.each is None:
+                self._observed[unit] = self._observed.get(unit, 0.0) + amount
+        if self._follow is not None:
+            return
+        given = {"loss": loss, "loss_at": loss_at}
+        if loss is None and loss_at is None and (samples is not None or tokens is not None):
+            return
+        for name in self.policy.needs:
+            if given[name] is None:
+                raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({name}=...) before the update")
+        if loss is not None and "loss" in self.policy.needs:
+            loss = ranks.mean(loss)
+        self._apply(Moment(self.clock.progress, loss, loss_at))
+
+    # -- before and beyond the run ----------------------------------------------------------------------------------
+
+    def preview(self) -> Preview:
+        """The learning rates from here to the end of the budget, without training.
+
+        Raises:
+            TypeError: if the policy looks at training and cannot be known beforehand.
+        """
+        if self._follow is None:
+            raise TypeError(f"{self.policy!r} looks at training, so there is nothing to preview; see scheduler.history")
+        budget, clock = self.budget, self.clock
+        if budget.each is not None:
+            count = max(0, round((budget.total - clock.spent) / budget.each + 0.5 - 1e-9))
+            spent = [clock.spent + k * budget.each for k in range(count)]
+        else:
+            spent = [clock.spent + (budget.total - clock.spent) * k / 100 for k in range(101)]
+        progress = [clock.progress_at(amount) for amount in spent]
+        rates = [tuple(self._rate.values(self._follow.at(p))) for p in progress]
+        return Preview(budget.unit if budget.unit != "epochs" else "steps", tuple(spent), tuple(progress), tuple(rates))
+
+    def rebudget(self, budget: Budget, *, how: Literal["continue", "jump"]) -> None:
+        """Change the budget in the middle of the run.
+
+        Args:
+            budget: the new one, in the same unit; what is spent stays spent.
+            how: "continue" goes on from today's factor and stretches the rest of the curve over what is left now;
+                "jump" puts the factor at once where it would be had the new budget been known from the start.
+
+        Raises:
+            ValueError: if the new budget counts something else.
+        """
+        self.clock.rebudget(budget, how)
+        self._apply(Moment(self.clock.progress))
+
+    # -- what torch's schedulers offer ------------------------------------------------------------------------------
+
+    @property
+    def base_lrs(self) -> list[float]:  # type: ignore[override]
+        """Each group's learning rate at factor 1."""
+        return self._rate.bases
+
+    def get_last_lr(self) -> list[float]:  # type: ignore[override]
+        """The learning rates that are set now, one for each group, as numbers."""
+        return self._rate.values(self._factors)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        """The same as `get_last_lr`."""
+        return self.get_last_lr()
+
+    @property
+    def _last_lr(self) -> list[float]:  # type: ignore[override]  # frameworks read it
+        return self.get_last_lr()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is spent, what the policy remembers, and what this run is; loads with `weights_only=True`."""
+        return {"clock": self.clock.state_dict(), "policy": self.policy.state_dict(), **self._fingerprint()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], accept: str | Collection[str] = ()) -> None:
+        """Go on from a checkpoint.
+
+        Args:
+            state_dict: what `state_dict()` returned; left as it is.
+            accept: which of "curve", "budget", "groups" and "base_lrs" may differ from the checkpoint's; what this
+                scheduler was built with then holds.
+
+        Raises:
+            ValueError: if the checkpoint comes from another run than `accept` allows, saying how they differ.
+        """
+        if self._rate.stale:
+            self._meet_new_groups()
+        mine = self._fingerprint()
+        checkpoint.check(state_dict, mine, accept)
+        self.clock.load_state_dict(state_dict["clock"])
+        if state_dict["budget"] != mine["budget"]:
+            self.clock.rebudget(self.budget, "jump")
+        if state_dict["curve"] == mine["curve"]:
+            self.policy.load_state_dict(state_dict["policy"])
+        if self._counter is not None:
+            self._counter.take()
+        self.last_epoch = self.clock.updates
+        self._step_count = self.clock.updates + 1
+        self._apply(Moment(self.clock.progress))
+
+    def _fingerprint(self) -> dict[str, Any]:
+        also = "".join(f", {rate.key}: {follow!r}" for rate, follow in self._also)
+        return {
+            "curve": f"{self.policy!r}{also}",
+            "budget": repr(self.budget),
+            "groups": len(self.base_lrs),
+            "base_lrs": list(self.base_lrs),
+        }
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _apply(self, moment: Moment) -> None:
+        self._write(moment.progress, self.policy.factors(moment))
+
+    def _write(self, progress: float, factors: float | Sequence[float]) -> None:
+        self._factors = factors
+        self._rate.write(factors)
+        for rate, follow in self._also:
+            rate.write(follow.at(progress))
+        self.history.add(self.last_epoch, progress, factors)
+
+    def _meet_new_groups(self) -> None:
+        """Groups were added or replaced: note their base values and put the present factors into them."""
+        for rate in (self._rate, *(rate for rate, _ in self._also)):
+            rate.adopt()
+        self._check_widths()
+        self._rate.write(self._factors)
+        for rate, follow in self._also:
+            rate.write(follow.at(self.clock.progress))
+
+    def _check_widths(self) -> None:
+        groups = len(self.optimizer.param_groups)
+        for follow in (self._follow, *(follow for _, follow in self._also)):
+            if follow is not None and len(follow.schedules) not in (1, groups):
+                raise ValueError(
+                    f"Scheduler: {len(follow.schedules)} schedules for {groups} parameter groups; give one schedule "
+                    "for all groups, or one for each"
+                )
+
+    def _say(self, what: str, message: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            warnings.warn(message, BudgetWarning, stacklevel=3)
+
+
+_IDLE = (
+    "scheduler.step() found no optimizer update since its last call, and spent nothing. That is right where AMP "
+    "skipped the update, and means a wrong order if optimizer.step() comes after it. To see the curve without training "
+    'use scheduler.preview(); if updates happen where they cannot be seen, build the scheduler with count="calls".'
+)
+
+
+def _several(curve: Schedule | Sequence[Schedule]) -> Sequence[Schedule]:
+    return (curve,) if isinstance(curve, Schedule) else curve
+
+
+def _report_early_end(clock: Clock) -> None:
+    """Called when the scheduler goes: say so if the run stopped long before its budget."""
+    failed = sys.exc_info()[0] is not None or hasattr(sys, "last_exc") or hasattr(sys, "last_value")
+    if clock.updates and not failed and not clock.budget.endless and clock.progress < 1.0 - FAR_FROM_THE_END:
+        warnings.warn(
+            f"the run ended after {clock.progress:.0%} of its budget of {clock.budget}, so the schedule never came to its "
+            "end; if no more training follows, give the scheduler the budget that is really there",
+            BudgetWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,70 @@
+"""How the scheduler knows that the optimizer has made an update: it watches the optimizer, not its own callers."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+
+class UpdateCounter:
+    """Counts the updates that an optimizer makes, through its own step hooks.
+
+    An update that gradient scaling skips is not counted. Inside a compiled step hooks are traced, not run: there the
+    only thing that neither breaks the graph nor makes it recompile is storing a constant, so a compiled step says
+    that an update happened, not how many.
+
+    Args:
+        optimizer: whom to watch; it must not be kept alive from here, since it holds these hooks.
+        before: called with nothing before an update if the optimizer's groups have changed.
+    """
+
+    def __init__(self, optimizer: Optimizer, before: Callable[[], None]) -> None:
+        self._count = 0
+        self._depth = 0
+        self._compiled = False
+        self._before = weakref.WeakMethod(before)
+        self._groups = optimizer.param_groups
+        self._group_count = len(self._groups)
+        self._handles = (
+            optimizer.register_step_pre_hook(self._enter),
+            optimizer.register_step_post_hook(self._leave),
+        )
+
+    def take(self) -> int:
+        """How many updates there were since the last call."""
+        count = self._count + self._compiled
+        self._count = 0
+        self._depth = 0  # an update that raised never left
+        self._compiled = False
+        return count
+
+    def detach(self) -> None:
+        """Stop watching."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _enter(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
+        # a class whose step() calls its parent's runs the hooks twice for one update
+        self._depth += 1
+        if optimizer.param_groups is not self._groups or len(optimizer.param_groups) != self._group_count:
+            self._groups = optimizer.param_groups
+            self._group_count = len(self._groups)
+            if before := self._before():
+                before()
+
+    def _leave(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if torch.compiler.is_compiling():
+            self._compiled = True
+            return
+        self._depth -= 1
+        if self._depth <= 0:
+            self._depth = 0
+            # fused optimizers are called even for an update to skip, and told so here by the GradScaler
+            found_inf = getattr(optimizer, "found_inf", None)
+            self._count += found_inf is None or not bool(found_inf)

@@ -1,0 +1,72 @@
+"""One set of elementary functions for floats, NumPy arrays and torch tensors."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+BOUNDARY: Final = 1e-12
+"""How far below a place in the run progress still counts as having reached it.
+
+Progress is a rounded quotient and wrappers rescale it, so update 30 of 100 may arrive at 0.3 from an ulp below.
+"""
+
+
+class _Scalars:
+    """The functions of `math` under the names that NumPy and torch share."""
+
+    cos = staticmethod(math.cos)
+    exp = staticmethod(math.exp)
+    log = staticmethod(math.log)
+    sqrt = staticmethod(math.sqrt)
+    tanh = staticmethod(math.tanh)
+    abs = staticmethod(math.fabs)
+
+    @staticmethod
+    def floor(x: float) -> float:
+        return float(math.floor(x))
+
+    @staticmethod
+    def clip(x: float, low: float, high: float) -> float:
+        return low if x < low else high if x > high else x
+
+
+SCALARS: Final[Any] = _Scalars()
+
+
+def namespace_of(values: Any) -> Any:
+    """The module whose functions work on `values`; it is imported already, since `values` exists."""
+    if hasattr(values, "__array_namespace__"):
+        return values.__array_namespace__()
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(values, torch.Tensor):
+        return torch
+    raise TypeError(
+        f"progress must be a number, a NumPy array or a torch tensor; got {type(values).__name__}. "
+        "Put a sequence into an array first."
+    )
+
+
+def choose(condition: Any, first: Callable[[], Any], second: Callable[[], Any], xp: Any) -> Any:
+    """`first()` where `condition` holds, else `second()`; for a scalar only the one that is needed is computed."""
+    if xp is SCALARS:
+        return first() if condition else second()
+    return xp.where(condition, first(), second())
+
+
+def reached(progress: Any, place: float, xp: Any) -> Any:
+    """Whether `progress` has come to `place`, up to rounding."""
+    return progress >= place - _tolerance(progress, xp)
+
+
+def whole(x: Any, xp: Any) -> Any:
+    """The largest whole number not above `x`, where a value a rounding error below a whole number is that number."""
+    return xp.floor(x + _tolerance(x, xp))
+
+
+def _tolerance(values: Any, xp: Any) -> float:
+    if xp is SCALARS:
+        return BOUNDARY
+    return max(BOUNDARY, 8.0 * float(xp.finfo(values.dtype).eps))
