@@ -1,0 +1,133 @@
+"""`lehr compare`: which schedule gets the most out of the budget."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from lehr import lab
+from lehr.lab.comparison import Job
+from lehr.lab.report import duration
+
+DEFAULT_METHODS = "linear,cosine,step,one_cycle,rex,constant"
+
+
+def compare(
+    task: Annotated[str, typer.Option(help="A name from `lehr tasks`, or your own: path/to/file.py:make_task.")] = "digits",
+    methods: Annotated[
+        str, typer.Option(help="Comma-separated names from `lehr methods`, or schedules such as Linear().after_warmup(0.1).")
+    ] = DEFAULT_METHODS,
+    budget: Annotated[str, typer.Option(help="What each run may spend: 500steps, 10ep, 1e6samples, 1e9tok, 90s, 30min.")] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
+    out: Annotated[str, typer.Option(help="Folder for the runs and the report; continued if it exists.")] = "",
+    lr: Annotated[str, typer.Option(help="Peak rate for all methods, instead of the task's own.")] = "",
+    lr_grid: Annotated[
+        str, typer.Option(help="Comma-separated peak rates; each method gets the one best on validation, and pays for the search.")
+    ] = "",
+    data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
+    evaluations: Annotated[int, typer.Option(min=1, help="How often a run is validated.")] = 20,
+    bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 autocast, images with channels last.")] = False,
+    processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = os.cpu_count() or 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads a run.")] = 1,
+) -> None:
+    """Train every method with every seed under the same budget, and say which won and how sure that is.
+
+    Writes report.html, results.json and one file a run. Interrupted, the same command goes on where it stopped.
+    """
+    rates = _rates("--lr-grid", lr_grid)
+    single = _rates("--lr", lr)
+    if rates and single:
+        raise ValueError("--lr and --lr-grid exclude each other")
+    if len(single) > 1:
+        raise ValueError("--lr takes one rate; for several give --lr-grid")
+    chosen = lab.load_task(task, data or None)
+    comparison = lab.Comparison(
+        task=task,
+        methods=lab.load_methods(methods),
+        settings=lab.Settings(budget or chosen.budget, evaluations, bf16),
+        seeds=seeds,
+        lr_grid=rates,
+        lr=single[0] if single else None,
+        data=data or None,
+    )
+    folder = Path(out or f"lehr-{task.rpartition(':')[0] and Path(task.rpartition(':')[0]).stem or task}")
+    console = Console()
+    found = _run(comparison, folder, console, processes, threads)
+    console.print(_table(found, chosen.metric))
+    console.print(f"\n{lab.verdict(found)}", highlight=False)
+    console.print(f"Report: {lab.write_report(folder).resolve()}", highlight=False, soft_wrap=True)
+
+
+def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int, threads: int) -> dict[str, Any]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"), TimeRemainingColumn())
+    began = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(f"{comparison.task}, {comparison.settings.budget}", total=None)
+        lines: dict[Job, Any] = {}
+
+        def watch(under_way: list[tuple[Job, float]], done: int, total: int) -> None:
+            progress.update(bar, completed=done + sum(part for _, part in under_way), total=total)
+            for job in set(lines) - {job for job, _ in under_way}:
+                progress.remove_task(lines.pop(job))
+            for job, part in under_way:
+                if job not in lines:
+                    what = f"  {job.method.name}, " + (f"trying {job.lr:g}" if job.searches else f"seed {job.seed}")
+                    lines[job] = progress.add_task(what, total=1.0)
+                progress.update(lines[job], completed=part)
+
+        found = lab.run_comparison(
+            comparison, out, command=_command(), processes=processes, threads=threads, watch=watch
+        )
+    console.print(f"{len(found['runs']) + len(found['search_runs'])} runs in {out}, {duration(time.monotonic() - began)}", highlight=False)
+    return found
+
+
+def _command() -> str:
+    """The command as a person would give it again."""
+    return shlex.join(["lehr", *sys.argv[1:]])
+
+
+def _rates(option: str, text: str) -> tuple[float, ...]:
+    rates = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            rate = float(part)
+        except ValueError:
+            raise ValueError(f"{option}: {part!r} is not a learning rate") from None
+        if not 0.0 < rate < float("inf"):
+            raise ValueError(f"{option}: a learning rate must be above 0 and finite; got {part}")
+        rates.append(rate)
+    return tuple(sorted(set(rates)))
+
+
+def _table(found: dict[str, Any], metric: lab.Metric) -> Table:
+    table = Table(title=f"Test {metric.name} after {found['setting']['budget']}", title_justify="left")
+    table.add_column("method")
+    for heading in ("mean", "sd", "gap to best", "p", "peak rate", "time a run"):
+        table.add_column(heading, justify="right")
+    scale = 100.0 if metric.percent else 1.0
+    for row in found["methods"]:
+        gap, test, cost = row["against_best"], row["test"], row["cost"]
+        name = row["method"] + (" (best)" if row["method"] == found["best"] else " (tie)" if row["method"] in found["tied_with_best"] else "")
+        if row["diverged"]:
+            name = f"{row['method']} ({len(row['diverged'])} of {cost['runs']} diverged)"
+        table.add_row(
+            name,
+            metric.show(test["mean"]) if test else "-",
+            f"{scale * test['sd']:.2f}" if test and test["sd"] is not None else "-",
+            f"{scale * gap['difference']:.2f}" if gap else "",
+            f"{gap['p']:.3f}" if gap and gap["p"] is not None else "",
+            f"{row['lr']:g}",
+            duration(cost["seconds"] / cost["runs"]),
+            style="bold" if row["method"] == found["best"] else None,
+        )
+    return table

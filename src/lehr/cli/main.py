@@ -1,0 +1,53 @@
+"""Dispatch, and errors as one sentence with exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import lehr
+from lehr.cli import compare, methods, report, show, tasks
+
+app = typer.Typer(
+    name="lehr",
+    help="Learning-rate schedules under a training budget: compare them on your task, look at them, read the results.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for command in (compare.compare, show.show, methods.methods, tasks.tasks, report.report):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"lehr {lehr.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        print(f"lehr: {_sentence(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nlehr: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

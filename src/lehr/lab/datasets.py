@@ -1,0 +1,147 @@
+"""The data sets of the lab's tasks, as tensors in memory."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lehr.lab import files
+from lehr.lab.data import Data, Pairs, split
+
+CONTEXT = 64
+"""Characters in one example of Tiny Shakespeare."""
+
+
+def digits() -> Data:
+    """scikit-learn's 1,797 digits of 8 by 8 pixels: 1,097 to train, 350 to validate, 350 to test."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    inputs = torch.tensor(images, dtype=torch.float32) / 16.0
+    return split(inputs, torch.tensor(labels), validation=350, test=350)
+
+
+def fashion_mnist(data: str | None = None) -> Data:
+    """Fashion-MNIST (Xiao et al. 2017): 55,000 images of 28 by 28 pixels to train, 5,000 to validate, 10,000 to test."""
+    patterns = tuple(
+        f"**/{part}-{kind}-ubyte*" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
+    )
+    found = files.find(tuple(f"*fashion*/{pattern}" for pattern in patterns), data)
+    if found:
+        arrays = [torch.from_numpy(_idx(path)) for path in found]
+    else:
+        arrays = [
+            part
+            for name in ("train", "test")
+            for part in _hub("fashion-mnist", "zalando-datasets/fashion_mnist", name, "image")
+        ]
+    train, test = ((arrays[i].float().div(255).sub(0.286).div(0.353).unsqueeze(1), arrays[i + 1].long()) for i in (0, 2))
+    return _with_validation(train, test, 5_000)
+
+
+def cifar10(data: str | None = None) -> Data:
+    """CIFAR-10 (Krizhevsky 2009): 45,000 images of 3 by 32 by 32 to train, 5,000 to validate, 10,000 to test.
+
+    Pixels are scaled to [0, 1], less the mean and over the standard deviation of each channel.
+    """
+    train, test = (_cifar10_part(name, data) for name in ("train", "test"))
+    mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(1, 3, 1, 1)
+    deviation = torch.tensor([0.2470, 0.2435, 0.2616]).view(1, 3, 1, 1)
+    normal = [((images.float() / 255 - mean) / deviation, labels) for images, labels in (train, test)]
+    return _with_validation(normal[0], normal[1], 5_000)
+
+
+def tinyshakespeare(data: str | None = None) -> Data:
+    """Tiny Shakespeare (Karpathy 2015): 1.1 MB of text as character numbers, in stretches of `CONTEXT`; 90:5:5."""
+    found = files.find(("*shakespeare*/input.txt",), data)
+    if not found:
+        raise _missing("tinyshakespeare", "tinyshakespeare/input.txt", "the text that char-rnn calls tinyshakespeare")
+    text = found[0].read_text(encoding="utf-8")
+    number = {character: index for index, character in enumerate(sorted(set(text)))}
+    codes = torch.tensor([number[character] for character in text])
+    count = (len(codes) - 1) // CONTEXT
+    inputs = codes[: count * CONTEXT].view(count, CONTEXT)
+    targets = codes[1 : count * CONTEXT + 1].view(count, CONTEXT)
+    a, b = int(0.9 * count), int(0.95 * count)  # in the order of the text, so that no scene is in two parts
+    return Data((inputs[:a], targets[:a]), (inputs[a:b], targets[a:b]), (inputs[b:], targets[b:]))
+
+
+def _with_validation(train: Pairs, test: Pairs, count: int) -> Data:
+    """The last `count` of a fixed shuffle of the training set, held out for validation."""
+    order = torch.randperm(len(train[0]), generator=torch.Generator().manual_seed(0))
+    keep, hold = order[:-count].sort().values, order[-count:].sort().values
+    return Data((train[0][keep], train[1][keep]), (train[0][hold], train[1][hold]), test)
+
+
+def _idx(path: Path) -> np.ndarray:
+    """An array in the IDX format of MNIST."""
+    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+    with opened as file:
+        raw = file.read()
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08":
+        raise ValueError(f"{path} is no IDX file of bytes; fetch it anew")
+    shape = struct.unpack(f">{raw[3]}I", raw[4 : 4 + 4 * raw[3]])
+    body = np.frombuffer(raw, dtype=np.uint8, offset=4 + 4 * raw[3])
+    if body.size != np.prod(shape):
+        raise ValueError(f"{path} is cut short: {body.size} bytes of {np.prod(shape)}; fetch it anew")
+    return body.reshape(shape).copy()
+
+
+def _cifar10_part(part: str, data: str | None) -> Pairs:
+    """Images as bytes and labels; decoded once, then kept beside the other caches."""
+    found = files.find((f"*cifar10*/**/{part}-*.parquet",), data)
+    stamp = f"{found[0].stat().st_size}" if found else "hub"
+    kept = files.cache() / "decoded" / f"cifar10-{part}-{stamp}.safetensors"
+    if kept.is_file():
+        tensors = load_file(kept)
+        return tensors["images"], tensors["labels"]
+    images, labels = (
+        _decode(lambda: _parquet(found[0]), "img") if found else _hub("cifar10", "uoft-cs/cifar10", part, "img")
+    )
+    images = images.permute(0, 3, 1, 2).contiguous()
+    files.write(kept, lambda path: save_file({"images": images, "labels": labels}, path))
+    return images, labels
+
+
+def _parquet(path: Path):  # type: ignore[no-untyped-def]  # a datasets.Dataset
+    from datasets import load_dataset
+
+    return load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(files.cache() / "huggingface"))
+
+
+def _hub(task: str, name: str, part: str, column: str) -> tuple[Tensor, Tensor]:
+    """A part of a data set from the Hugging Face hub, where there is a network."""
+    from datasets import load_dataset
+
+    def load():  # type: ignore[no-untyped-def]
+        return load_dataset(name, split=part, cache_dir=str(files.cache() / "huggingface"))
+
+    try:
+        return _decode(load, column)
+    except Exception as error:
+        wanted = {"fashion-mnist": "fashion-mnist/train-images-idx3-ubyte.gz and its three companions"}
+        files_wanted = wanted.get(task, f"{task}/train-*.parquet and {task}/test-*.parquet")
+        raise _missing(task, files_wanted, f"the data set {name} on the Hugging Face hub") from error
+
+
+def _decode(load: Callable[[], object], column: str) -> tuple[Tensor, Tensor]:
+    from datasets import disable_progress_bars
+
+    disable_progress_bars()
+    dataset = load().with_format("numpy")  # type: ignore[attr-defined]
+    return torch.from_numpy(np.stack(dataset[:][column])), torch.from_numpy(np.asarray(dataset[:]["label"]))
+
+
+def _missing(task: str, wanted: str, source: str) -> ValueError:
+    looked = ", ".join(str(folder) for folder in files.folders(None))
+    return ValueError(
+        f"the data of {task} is not on this machine: put {wanted} into a folder and name the folder with --data or "
+        f"LEHR_DATA (it is {source}; also looked in {looked})"
+    )

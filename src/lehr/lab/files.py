@@ -1,0 +1,72 @@
+"""Where data sets lie on this machine, and files that are never half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+SYSTEM = Path("/usr/share/datasets")
+
+
+def cache() -> Path:
+    """The user's cache folder for lehr."""
+    return user_cache_path("lehr")
+
+
+def folders(data: str | None) -> list[Path]:
+    """Where to look for data: the folder named, else `LEHR_DATA`, then the cache, then the system's."""
+    named = data or os.environ.get("LEHR_DATA")
+    if data and not Path(data).is_dir():
+        raise ValueError(f"--data: there is no folder {data}")
+    return [*([Path(named)] if named else []), cache(), SYSTEM]
+
+
+def find(patterns: tuple[str, ...], data: str | None) -> list[Path] | None:
+    """One file for each pattern, all from the first folder that has them all; None if no folder has."""
+    for folder in folders(data):
+        found = [next(iter(sorted(folder.glob(pattern))), None) for pattern in patterns]
+        if all(found):
+            return [path for path in found if path is not None]
+    return None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write the file whole or not at all."""
+    write(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write the value as JSON, whole or not at all; not-a-number and infinity become null."""
+    write_text(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def write(path: Path, fill: Callable[[Path], Any]) -> None:
+    """Let `fill` write a file beside `path`, then put it in its place in one move."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        fill(part)
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and value - value != 0.0:
+        return None
+    return value

@@ -1,0 +1,97 @@
+"""The methods that `lehr compare` knows by name: each a policy, with its source."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import lehr
+
+
+@dataclass(frozen=True)
+class Method:
+    """An entry of the comparison.
+
+    Args:
+        name: how the command line and the report call it.
+        policy: makes a fresh policy or schedule for one run.
+        source: whom it is from.
+    """
+
+    name: str
+    policy: Callable[[], lehr.Schedule | lehr.Policy]
+    source: str
+
+
+def _fixed(name: str, schedule: lehr.Schedule, source: str) -> Method:
+    return Method(name, lambda: schedule, source)
+
+
+METHODS: Final[dict[str, Method]] = {
+    method.name: method
+    for method in (
+        _fixed("constant", lehr.Constant(), "no schedule"),
+        _fixed("cosine", lehr.Cosine(), "Loshchilov and Hutter 2017, no restarts"),
+        _fixed("exponential", lehr.Exponential(end=0.01), "decay by a factor of 100 over the run"),
+        _fixed("exp_range", lehr.exp_range(cycles=4, low=0.25, end=0.1), "Smith 2017"),
+        _fixed("htd", lehr.HyperbolicTangent(), "Hsueh, Li and Wu 2019"),
+        _fixed("inverse_sqrt", lehr.InverseSqrt().after_warmup(0.1), "Vaswani et al. 2017"),
+        _fixed("knee", lehr.knee(), "Iyer et al. 2023, half of the budget at the peak"),
+        _fixed("linear", lehr.Linear(), "Li, Yumer and Ramanan 2020"),
+        _fixed("one_cycle", lehr.one_cycle(), "Smith and Topin 2018"),
+        _fixed("polynomial", lehr.Polynomial(power=0.9), "Chen et al. 2016"),
+        _fixed("rex", lehr.Rex(), "Chen, Wolfe and Kyrillidis 2022"),
+        _fixed("sgdr", lehr.WarmRestarts(cycles=3, growth=2), "Loshchilov and Hutter 2017"),
+        _fixed("step", lehr.Steps(at=(0.3, 0.6)), "milestones of Li et al. 2020"),
+        _fixed("triangular", lehr.Triangular(cycles=4, low=0.25), "Smith 2017"),
+        _fixed("triangular2", lehr.triangular2(cycles=4, low=0.25), "Smith 2017"),
+        _fixed("warmup_cosine", lehr.Cosine().after_warmup(0.05), "the common default"),
+        _fixed("warmup_linear", lehr.Linear().after_warmup(0.05), "linear with a warm-up"),
+        _fixed("wsd", lehr.warmup_stable_decay(), "Hu et al. 2024; Hägele et al. 2024"),
+    )
+}
+
+
+def load_methods(text: str) -> list[Method]:
+    """The methods in a comma-separated list of names and schedule expressions.
+
+    Args:
+        text: such as `linear,cosine,Linear().after_warmup(0.1)`.
+
+    Raises:
+        ValueError: if one is neither known nor a schedule expression, or comes twice.
+
+    >>> [method.name for method in load_methods("linear, Steps(at=(0.5, 0.9))")]
+    ['linear', 'Steps(at=(0.5, 0.9))']
+    """
+    methods = [_load(part) for part in _parts(text)]
+    names = [method.name for method in methods]
+    if not methods:
+        raise ValueError("--methods is empty; give names such as linear,cosine")
+    if len(set(names)) < len(names):
+        raise ValueError(f"--methods names {next(n for n in names if names.count(n) > 1)} twice")
+    return methods
+
+
+def _load(name: str) -> Method:
+    if name in METHODS:
+        return METHODS[name]
+    if "(" not in name:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"unknown method {name!r}{hint}; see lehr methods, or write a schedule such as Linear()")
+    return _fixed(name, lehr.parse_schedule(name), "given on the command line")
+
+
+def _parts(text: str) -> list[str]:
+    """The text cut at commas outside parentheses."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]

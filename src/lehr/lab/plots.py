@@ -1,0 +1,151 @@
+"""The report's figures, by plotly: interactive, and in one colour per method throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import plotly.graph_objects as go
+
+PALETTE: Final = (
+    "#2456a6", "#d1495b", "#2a9d8f", "#e9a23b", "#7b4fa3", "#5b8e3e", "#c2559a", "#3aa7c9", "#8c6d46", "#6b7280",
+)  # fmt: skip
+DASHES: Final = ("solid", "dash", "dot", "dashdot")
+
+
+def style(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a dash for each method."""
+    return {
+        name: (PALETTE[i % len(PALETTE)], DASHES[(i // len(PALETTE)) % len(DASHES)]) for i, name in enumerate(methods)
+    }
+
+
+def final_metric(found: dict[str, Any]) -> go.Figure:
+    """Every run as a dot, the mean with its 95 % interval beside it, the best method on top."""
+    styles, scale = style(_names(found)), _scale(found)
+    figure = go.Figure()
+    for row in reversed(found["methods"]):
+        name = row["method"]
+        colour, _ = styles[name]
+        values = [scale * run["test"] for run in found["runs"] if run["method"] == name and run["test"] is not None]
+        if not values:
+            continue
+        figure.add_scatter(
+            x=values, y=[name] * len(values), mode="markers", showlegend=False,
+            marker={"color": colour, "size": 8, "opacity": 0.4}, hovertemplate="%{x:.4g}<extra>one run</extra>",
+        )  # fmt: skip
+        test = row["test"]
+        reach = None if test["sd"] is None else {"type": "data", "array": [scale * (test["high"] - test["mean"])], "thickness": 2, "width": 6}
+        figure.add_scatter(
+            x=[scale * test["mean"]], y=[name], mode="markers", showlegend=False, error_x=reach,
+            marker={"color": colour, "size": 12, "symbol": "diamond"}, hovertemplate="%{x:.4g}<extra>mean</extra>",
+        )  # fmt: skip
+    figure.update_yaxes(type="category", showgrid=False)
+    figure.update_xaxes(title=f"test {metric_title(found)}")
+    return _dress(figure, height=110 + 34 * len(found["methods"]))
+
+
+def curves(found: dict[str, Any], column: str, title: str, log: bool = False) -> go.Figure:
+    """A column of the runs' curves against the share of the budget: the mean, with the range of the seeds around it."""
+    styles = style(_names(found))
+    scale = _scale(found) if column == "validation" else 1.0
+    figure = go.Figure()
+    for name in _names(found):
+        colour, dash = styles[name]
+        table = [
+            [(row["progress"], scale * row[column]) for row in run["curve"] if row[column] is not None]
+            for run in found["runs"]
+            if run["method"] == name and run["diverged_at"] is None
+        ]
+        if not table:
+            continue
+        length = min(len(rows) for rows in table)
+        if not length:
+            continue
+        values = np.array([rows[:length] for rows in table])
+        x, y = values[:, :, 0].mean(0), values[:, :, 1]
+        if len(table) > 1:
+            figure.add_scatter(
+                x=[*x, *x[::-1]], y=[*y.max(0), *y.min(0)[::-1]], fill="toself", line={"width": 0}, mode="lines",
+                fillcolor=_faint(colour), legendgroup=name, showlegend=False, hoverinfo="skip",
+            )  # fmt: skip
+        figure.add_scatter(
+            x=list(x), y=list(y.mean(0)), mode="lines", name=name, legendgroup=name,
+            line={"color": colour, "dash": dash, "width": 2.2}, hovertemplate="%{y:.4g}",
+        )  # fmt: skip
+    figure.update_yaxes(title=title, type="log" if log else "linear")
+    return _over_budget(figure)
+
+
+def rates(found: dict[str, Any]) -> go.Figure:
+    """The learning rate that each method really used, in its first seed."""
+    styles = style(_names(found))
+    figure = go.Figure()
+    for name in _names(found):
+        colour, dash = styles[name]
+        run = next(run for run in found["runs"] if run["method"] == name)
+        figure.add_scatter(
+            x=[p for p, _ in run["rates"]], y=[rate for _, rate in run["rates"]], mode="lines", name=name,
+            line={"color": colour, "dash": dash, "width": 2.2}, hovertemplate="%{y:.4g}",
+        )  # fmt: skip
+    figure.update_yaxes(title="learning rate", rangemode="tozero")
+    return _over_budget(figure)
+
+
+def search(found: dict[str, Any]) -> go.Figure | None:
+    """What each peak rate came to on validation, where a grid was searched."""
+    if not found["search_runs"]:
+        return None
+    styles, scale = style(_names(found)), _scale(found)
+    figure = go.Figure()
+    for name in _names(found):
+        colour, dash = styles[name]
+        runs = sorted((run for run in found["search_runs"] if run["method"] == name), key=lambda run: run["lr"])
+        figure.add_scatter(
+            x=[run["lr"] for run in runs],
+            y=[None if run["validation"] is None else scale * run["validation"] for run in runs],
+            mode="lines+markers", name=name, line={"color": colour, "dash": dash, "width": 2}, hovertemplate="%{y:.4g}",
+        )  # fmt: skip
+    figure.update_xaxes(title="peak learning rate", type="log")
+    figure.update_yaxes(title=f"validation {metric_title(found)}")
+    return _dress(figure)
+
+
+def _names(found: dict[str, Any]) -> list[str]:
+    return [row["method"] for row in found["methods"]]
+
+
+def _scale(found: dict[str, Any]) -> float:
+    return 100.0 if found["metric"]["percent"] else 1.0
+
+
+def metric_title(found: dict[str, Any]) -> str:
+    return found["metric"]["name"] + (" (%)" if found["metric"]["percent"] else "")
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.12)"
+
+
+def _over_budget(figure: go.Figure) -> go.Figure:
+    figure.update_xaxes(title="share of the budget spent", tickformat=".0%", range=[0, 1])
+    return _dress(figure)
+
+
+def _dress(figure: go.Figure, height: int = 400) -> go.Figure:
+    grid = {"gridcolor": "#e8eaee", "zeroline": False, "linecolor": "#c4c9d1", "ticks": "outside", "tickcolor": "#c4c9d1"}
+    figure.update_layout(
+        height=height,
+        margin={"l": 64, "r": 16, "t": 12, "b": 52},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "Inter, system-ui, -apple-system, Segoe UI, sans-serif", "size": 13, "color": "#2b2f36"},
+        hovermode="x unified",
+        hoverlabel={"bgcolor": "white"},
+        legend={"orientation": "v", "font": {"size": 12}},
+    )
+    figure.update_xaxes(**grid)
+    figure.update_yaxes(automargin=True, **grid)
+    return figure

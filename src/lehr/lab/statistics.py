@@ -1,0 +1,118 @@
+"""What can be said from a few runs, and how surely. The tests are scipy's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy import stats
+
+LEVEL: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method's results.
+
+    Args:
+        n: how many.
+        mean: their mean.
+        sd: their standard deviation (n - 1); None for a single one.
+        low: lower end of the 95 % confidence interval of the mean (Student's t); None for a single one.
+        high: its upper end.
+    """
+
+    n: int
+    mean: float
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """One method against the best, seed by seed.
+
+    Args:
+        n: how many pairs.
+        difference: mean of (best - other), in the direction in which more is better.
+        low: lower end of the 95 % confidence interval of the difference; None for a single pair.
+        high: its upper end.
+        p: two-sided p-value of the paired t-test, corrected for the number of comparisons (Holm); None for one pair.
+        tied: whether the difference may well be chance: p is at least 0.05 or not to be had.
+    """
+
+    n: int
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    tied: bool
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """Mean, standard deviation and confidence interval of at least one value.
+
+    >>> summary = summarise([1.0, 2.0, 3.0])
+    >>> summary.mean, summary.sd, round(summary.high, 3)
+    (2.0, 1.0, 4.484)
+    """
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return Summary(n, mean)
+    sd = float(np.std(values, ddof=1))
+    reach = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
+    return Summary(n, mean, sd, mean - reach, mean + reach)
+
+
+def compare(results: Mapping[str, Mapping[int, float]], best: str, higher_is_better: bool) -> dict[str, Pairing]:
+    """Every other method against the best one, over the seeds that both finished.
+
+    Args:
+        results: method -> seed -> result.
+        best: the method to compare with.
+        higher_is_better: the direction of the results.
+
+    >>> found = compare({"a": {0: 5.0, 1: 6.0, 2: 7.0}, "b": {0: 1.0, 1: 2.1, 2: 3.0}}, "a", True)["b"]
+    >>> round(found.difference, 2), found.tied
+    (3.97, False)
+    """
+    pairings: dict[str, tuple[int, float, float | None, float | None, float | None]] = {}
+    for other, values in results.items():
+        seeds = sorted(set(values) & set(results[best]))
+        if other == best or not seeds:
+            continue
+        sign = 1.0 if higher_is_better else -1.0
+        gaps = [sign * (results[best][seed] - values[seed]) for seed in seeds]
+        pairings[other] = (len(seeds), float(np.mean(gaps)), *_paired_test(gaps))
+    corrected = holm({other: p for other, (*_, p) in pairings.items() if p is not None})
+    return {
+        other: Pairing(n, gap, low, high, corrected.get(other), corrected.get(other, 1.0) >= LEVEL)
+        for other, (n, gap, low, high, _) in pairings.items()
+    }
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """p-values corrected for testing several at once (Holm 1979): the smallest times their number, and so on down.
+
+    >>> holm({"a": 0.01, "b": 0.04})
+    {'a': 0.02, 'b': 0.04}
+    """
+    corrected: dict[str, float] = {}
+    largest = 0.0
+    for rank, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, p * (len(p_values) - rank)))
+        corrected[name] = largest
+    return corrected
+
+
+def _paired_test(gaps: Sequence[float]) -> tuple[float | None, float | None, float | None]:
+    """Confidence interval and p-value of the mean gap; without spread no test is possible."""
+    if len(gaps) < 2 or float(np.ptp(gaps)) == 0.0:
+        return None, None, None
+    test = stats.ttest_1samp(gaps, 0.0)
+    interval = test.confidence_interval(0.95)
+    return float(interval.low), float(interval.high), float(test.pvalue)

@@ -1,0 +1,145 @@
+"""The tasks that `lehr compare` knows by name, and those in a user's own file."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from lehr.lab import datasets, models
+from lehr.lab.failures import told
+from lehr.lab.task import ACCURACY, TOKEN_LOSS, Task
+
+
+def _sgd(lr: float, weight_decay: float = 5e-4) -> Callable[[nn.Module], torch.optim.Optimizer]:
+    return lambda model: torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, weight_decay=weight_decay)
+
+
+def _adamw(model: nn.Module) -> torch.optim.Optimizer:
+    """AdamW that decays matrices only."""
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.99))
+
+
+def _token_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+
+def _digits(data: str | None) -> Task:
+    return Task(
+        about="scikit-learn's 8x8 digits, a small MLP, SGD with momentum (embedded)",
+        model=models.mlp,
+        data=datasets.digits,
+        loss=cross_entropy,
+        optimizer=_sgd(0.1),
+        batch_size=32,
+        budget="10ep",
+    )
+
+
+def _fashion_mnist(data: str | None) -> Task:
+    return Task(
+        about="Fashion-MNIST, a small CNN with batch norm, SGD with momentum",
+        model=partial(models.small_cnn, channels=1, size=28),
+        data=partial(datasets.fashion_mnist, data),
+        loss=cross_entropy,
+        optimizer=_sgd(0.1),
+        batch_size=128,
+        budget="2ep",
+    )
+
+
+def _cifar10(model: Callable[[], nn.Module], about: str, lr: float, weight_decay: float, batch_size: int) -> Callable[..., Task]:
+    def make(data: str | None) -> Task:
+        return Task(
+            about=about,
+            model=model,
+            data=partial(datasets.cifar10, data),
+            loss=cross_entropy,
+            optimizer=_sgd(lr, weight_decay),
+            metric=ACCURACY,
+            batch_size=batch_size,
+            budget="5ep",
+        )
+
+    return make
+
+
+def _tinyshakespeare(data: str | None) -> Task:
+    return Task(
+        about="Tiny Shakespeare by character, a small transformer, AdamW",
+        model=partial(models.CharTransformer, context=datasets.CONTEXT),
+        data=partial(datasets.tinyshakespeare, data),
+        loss=_token_loss,
+        optimizer=_adamw,
+        metric=TOKEN_LOSS,
+        batch_size=32,
+        budget="2ep",
+        clip_norm=1.0,
+    )
+
+
+TASKS: Final[dict[str, Callable[[str | None], Task]]] = {
+    "cifar10": _cifar10(
+        partial(models.small_cnn, channels=3, size=32), "CIFAR-10, a small CNN with batch norm", 0.1, 5e-4, 128
+    ),
+    "cifar10-quick": _cifar10(models.caffe_quick, "CIFAR-10, Caffe's quick net (no batch norm)", 0.01, 4e-3, 100),
+    "cifar10-resnet": _cifar10(models.small_resnet, "CIFAR-10, an 8-layer ResNet with batch norm", 0.1, 5e-4, 128),
+    "digits": _digits,
+    "fashion-mnist": _fashion_mnist,
+    "tinyshakespeare": _tinyshakespeare,
+}
+
+
+def load_task(name: str, data: str | None = None) -> Task:
+    """The task of that name, or the one that a function in a user's file makes.
+
+    Args:
+        name: a name from `TASKS`, or `path/to/file.py:function`.
+        data: the folder to look for data in, if not the usual ones.
+
+    Raises:
+        ValueError: if there is no such task, file or function, or it does not make a `Task`.
+    """
+    if name in TASKS:
+        return TASKS[name](data)
+    path, _, function = name.rpartition(":")
+    if not path.endswith(".py"):
+        raise ValueError(f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, or path/to/file.py:make_task")
+    task = told(f"{function} of {path}", _function_in(Path(path), function))
+    if not isinstance(task, Task):
+        raise ValueError(f"{name} returned a {type(task).__name__}; it must return a lehr.lab.Task")
+    return task
+
+
+def _function_in(path: Path, function: str) -> Callable[[], object]:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))  # so that the file finds its neighbours, as when it is run
+    try:
+        told(f"loading {path}", partial(spec.loader.exec_module, module))
+    finally:
+        sys.path.pop(0)
+    made = getattr(module, function, None)
+    if not callable(made):
+        raise ValueError(f"{path} has no function {function!r}")
+    found: Callable[[], object] = made
+    return found
+
+
+def _close(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -1,0 +1,209 @@
+"""One run: a task trained by one method, from one seed, under one budget."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import lehr
+from lehr.lab.data import Data, Pairs
+from lehr.lab.methods import Method
+from lehr.lab.task import Task, tokens_in
+
+EVALUATION_BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How runs are made, the same for all that are compared.
+
+    Args:
+        budget: what a run may spend, as text.
+        evaluations: how often a run is validated, evenly over the budget; at least 1.
+        bf16: bfloat16 autocast, and images with channels last.
+    """
+
+    budget: str
+    evaluations: int = 20
+    bf16: bool = False
+
+
+@dataclass
+class Run:
+    """What came of one run; `curve` holds a row for each evaluation."""
+
+    method: str
+    policy: str
+    seed: int
+    lr: float
+    curve: list[dict[str, float]] = field(default_factory=list)
+    rates: list[tuple[float, float]] = field(default_factory=list)
+    diverged_at: int | None = None
+    validation: float | None = None
+    test: float | None = None
+    updates: int = 0
+    seconds: float = 0.0
+    forward_passes: int = 0
+    evaluation_passes: int = 0
+
+
+def budget_for(task: Task, data: Data, text: str) -> lehr.Budget:
+    """The budget that `text` names, with what the task knows of its epochs, batches and tokens."""
+    tokens = tokens_in(data.train[0])
+    return lehr.Budget.parse(
+        text,
+        steps_per_epoch=len(data.train[0]) // task.batch_size,
+        samples_per_step=task.batch_size,
+        tokens_per_step=tokens and tokens * task.batch_size,
+    )
+
+
+def train(
+    task: Task,
+    data: Data,
+    method: Method,
+    settings: Settings,
+    seed: int,
+    lr: float | None = None,
+    *,
+    look_at_test: bool = True,
+    report: Callable[[float], None] = lambda progress: None,
+) -> Run:
+    """Train the task once.
+
+    The seed decides the initial weights and the order of batches, and nothing else does, so methods can be compared
+    pair by pair. A loss that is not finite ends the run as diverged. Evaluation does not count as time.
+
+    Args:
+        task: what to train.
+        data: its data, loaded.
+        method: by which policy.
+        settings: under which budget.
+        seed: of initial weights and batch order.
+        lr: peak rate of the optimizer's first group, the others keeping their ratios; None leaves the task's own.
+        look_at_test: whether to evaluate on the test set at the end.
+        report: told the progress now and then.
+    """
+    torch.manual_seed(seed)
+    model = task.model()
+    channels_last = settings.bf16 and data.train[0].dim() == 4
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = task.optimizer(model)
+    lr = _set_peak(optimizer, lr)
+    policy = method.policy()
+    scheduler = lehr.Scheduler(optimizer, policy, budget_for(task, data, settings.budget))
+    run = Run(method.name, repr(policy), seed, lr)
+    evaluator = _Evaluator(task, model, settings.bf16)
+    batches = _batches(data.train, task.batch_size, seed, channels_last)
+    began, losses, due = time.perf_counter(), [], 1
+    paused = 0.0
+
+    model.train()
+    while not scheduler.finished:
+        inputs, targets = next(batches)
+        optimizer.zero_grad()
+        with autocast(settings.bf16):
+            loss = task.loss(model(inputs), targets)
+        losses.append(loss.item())
+        run.forward_passes += 1
+        if not math.isfinite(losses[-1]):
+            run.diverged_at = scheduler.last_epoch
+            break
+        scheduler.observe(loss=loss.detach())
+        loss.backward()
+        if task.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), task.clip_norm)
+        optimizer.step()
+        scheduler.step()
+        if scheduler.progress >= due / settings.evaluations - 1e-9 or scheduler.finished:
+            due = int(scheduler.progress * settings.evaluations + 1e-9) + 1
+            report(scheduler.progress)
+            with scheduler.paused():
+                pause = time.perf_counter()
+                validation_loss, run.validation = evaluator(data.validation)
+                paused += time.perf_counter() - pause
+            run.curve.append(
+                {
+                    "update": scheduler.last_epoch,
+                    "progress": scheduler.progress,
+                    "seconds": time.perf_counter() - began - paused,
+                    "train_loss": sum(losses) / len(losses),
+                    "validation_loss": validation_loss,
+                    "validation": run.validation,
+                }
+            )
+            losses = []
+    run.updates = scheduler.last_epoch
+    run.seconds = time.perf_counter() - began - paused
+    run.rates = _thinned([(progress, lr * factors[0]) for _, progress, factors in scheduler.history])
+    if run.diverged_at is None and not math.isfinite(run.curve[-1]["validation_loss"]):
+        run.diverged_at = scheduler.last_epoch
+    if run.diverged_at is not None:
+        run.validation = None
+    elif look_at_test:
+        run.test = evaluator(data.test)[1]
+    run.evaluation_passes = evaluator.passes
+    return run
+
+
+class _Evaluator:
+    """Mean loss and metric of a model over a whole set."""
+
+    def __init__(self, task: Task, model: nn.Module, bf16: bool) -> None:
+        self.task = task
+        self.model = model
+        self.bf16 = bf16
+        self.passes = 0
+
+    @torch.no_grad()
+    def __call__(self, pairs: Pairs) -> tuple[float, float]:
+        self.model.eval()
+        loss, metric = 0.0, 0.0
+        for inputs, targets in zip(*(part.split(EVALUATION_BATCH) for part in pairs), strict=True):
+            with autocast(self.bf16):
+                outputs = self.model(inputs)
+            outputs = outputs.float() if outputs.is_floating_point() else outputs
+            loss += float(self.task.loss(outputs, targets)) * len(inputs)
+            metric += float(self.task.metric.compute(outputs, targets)) * len(inputs)
+            self.passes += 1
+        self.model.train()
+        return loss / len(pairs[0]), metric / len(pairs[0])
+
+
+def autocast(bf16: bool) -> AbstractContextManager[Any]:
+    """bfloat16 where it is wanted."""
+    return torch.autocast("cpu", dtype=torch.bfloat16) if bf16 else nullcontext()
+
+
+def _batches(pairs: Pairs, size: int, seed: int, channels_last: bool) -> Iterator[Pairs]:
+    """Shuffled batches without end, an epoch after another; an epoch's incomplete last batch is left out."""
+    inputs, targets = pairs
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(len(inputs), generator=generator)
+        for batch in order[: len(order) // size * size].split(size):
+            chosen: Tensor = inputs[batch]
+            yield chosen.contiguous(memory_format=torch.channels_last) if channels_last else chosen, targets[batch]
+
+
+def _set_peak(optimizer: torch.optim.Optimizer, lr: float | None) -> float:
+    first = float(optimizer.param_groups[0]["lr"])
+    if lr is None:
+        return first
+    for group in optimizer.param_groups:
+        group["lr"] = group["lr"] * (lr / first)
+    return lr
+
+
+def _thinned(rows: list[tuple[float, float]], most: int = 400) -> list[tuple[float, float]]:
+    """At most about `most` of the rows, evenly spaced, the last included."""
+    stride = max(1, math.ceil(len(rows) / most))
+    return rows[::stride] if (len(rows) - 1) % stride == 0 else [*rows[::stride], rows[-1]]
