@@ -29,11 +29,11 @@ class Moment:
 
 
 class Policy(ABC):
-    """A rule that says, from one moment of training to the next, which factor each parameter group gets.
+    """A rule that says, from one moment of training to the next, which factor each group of parameters gets.
 
-    The scheduler asks `factors` after every update, with the progress alone, and at every `scheduler.observe(...)`, with
-    the signals handed in. Prefer a `Schedule` where the clock is all you look at. Policies multiply with schedules and
-    with each other: `tuner * Linear()`.
+    The scheduler asks `factors` after every update, with the progress alone, and at every `scheduler.observe(...)`,
+    with the signals handed in. Prefer a `Schedule` where the clock is all you look at. Policies multiply with
+    schedules and with each other: `tuner * Linear()`.
 
     A policy that must see the loss lists it in `needs`, and `observe` then insists on it (and averages it over ranks).
 
@@ -69,7 +69,7 @@ class Policy(ABC):
         """What the policy must remember across a restart: plain numbers, strings and tensors."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most policies have nothing to load
         """Go on from what `state_dict` returned."""
 
     def __mul__(self, other: Policy | Schedule | float) -> Policy:
@@ -121,13 +121,11 @@ class _Times(Policy):
 
     def factors(self, moment: Moment) -> float | Sequence[float]:
         one, two = self.first.factors(moment), self.second.factors(moment)
-        if isinstance(one, Sequence) and isinstance(two, Sequence):
-            return tuple(x * y for x, y in zip(one, two, strict=True))
-        if isinstance(one, Sequence):
+        if not isinstance(one, Sequence):
+            return one * two if not isinstance(two, Sequence) else tuple(one * y for y in two)
+        if not isinstance(two, Sequence):
             return tuple(x * two for x in one)
-        if isinstance(two, Sequence):
-            return tuple(one * y for y in two)
-        return one * two
+        return tuple(x * y for x, y in zip(one, two, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         return {"first": self.first.state_dict(), "second": self.second.state_dict()}
@@ -152,4 +150,6 @@ def as_policy(value: Policy | Schedule | Sequence[Schedule] | float) -> Policy:
         from lehr.schedules import Constant
 
         return Follow(Constant(value))
-    raise TypeError(f"expected a schedule, a policy or a list of schedules (one for each parameter group); got {value!r}")
+    raise TypeError(
+        f"expected a schedule, a policy or a list of schedules (one for each parameter group); got {value!r}"
+    )

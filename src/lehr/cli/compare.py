@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -22,20 +24,30 @@ DEFAULT_METHODS = "linear,cosine,step,one_cycle,rex,constant"
 
 
 def compare(
-    task: Annotated[str, typer.Option(help="A name from `lehr tasks`, or your own: path/to/file.py:make_task.")] = "digits",
+    task: Annotated[
+        str, typer.Option(help="A name from `lehr tasks`, or your own: path/to/file.py:make_task.")
+    ] = "digits",
     methods: Annotated[
-        str, typer.Option(help="Comma-separated names from `lehr methods`, or schedules such as Linear().after_warmup(0.1).")
+        str,
+        typer.Option(
+            help="Comma-separated names from `lehr methods`, or schedules such as Linear().after_warmup(0.1)."
+        ),
     ] = DEFAULT_METHODS,
-    budget: Annotated[str, typer.Option(help="What each run may spend: 500steps, 10ep, 1e6samples, 1e9tok, 90s, 30min.")] = "",
+    budget: Annotated[
+        str, typer.Option(help="What each run may spend: 500steps, 10ep, 1e6samples, 1e9tok, 90s, 30min.")
+    ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
     out: Annotated[str, typer.Option(help="Folder for the runs and the report; continued if it exists.")] = "",
     lr: Annotated[str, typer.Option(help="Peak rate for all methods, instead of the task's own.")] = "",
     lr_grid: Annotated[
-        str, typer.Option(help="Comma-separated peak rates; each method gets the one best on validation, and pays for the search.")
+        str,
+        typer.Option(
+            help="Comma-separated peak rates; each method gets the one best on validation, and pays for the search."
+        ),
     ] = "",
     data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
     evaluations: Annotated[int, typer.Option(min=1, help="How often a run is validated.")] = 20,
-    bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 autocast, images with channels last.")] = False,
+    bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 autocast; pays on processors that have it.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = os.cpu_count() or 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads a run.")] = 1,
 ) -> None:
@@ -59,8 +71,10 @@ def compare(
         lr=single[0] if single else None,
         data=data or None,
     )
-    folder = Path(out or f"lehr-{task.rpartition(':')[0] and Path(task.rpartition(':')[0]).stem or task}")
+    folder = Path(out or f"lehr-{(task.rpartition(':')[0] and Path(task.rpartition(':')[0]).stem) or task}")
     console = Console()
+    if bf16 and "AVX512" not in torch.backends.cpu.get_cpu_capability():
+        console.print("This processor has no bfloat16 instructions, so --bf16 will be slower than without.")
     found = _run(comparison, folder, console, processes, threads)
     console.print(_table(found, chosen.metric))
     console.print(f"\n{lab.verdict(found)}", highlight=False)
@@ -68,7 +82,13 @@ def compare(
 
 
 def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int, threads: int) -> dict[str, Any]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("runs"),
+        TimeRemainingColumn(),
+    )
     began = time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(f"{comparison.task}, {comparison.settings.budget}", total=None)
@@ -87,7 +107,10 @@ def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int
         found = lab.run_comparison(
             comparison, out, command=_command(), processes=processes, threads=threads, watch=watch
         )
-    console.print(f"{len(found['runs']) + len(found['search_runs'])} runs in {out}, {duration(time.monotonic() - began)}", highlight=False)
+    console.print(
+        f"{len(found['runs']) + len(found['search_runs'])} runs in {out}, {duration(time.monotonic() - began)}",
+        highlight=False,
+    )
     return found
 
 
@@ -110,24 +133,34 @@ def _rates(option: str, text: str) -> tuple[float, ...]:
 
 
 def _table(found: dict[str, Any], metric: lab.Metric) -> Table:
-    table = Table(title=f"Test {metric.name} after {found['setting']['budget']}", title_justify="left")
-    table.add_column("method")
-    for heading in ("mean", "sd", "gap to best", "p", "peak rate", "time a run"):
-        table.add_column(heading, justify="right")
+    table = Table(title=f"Test {metric.name} after {found['setting']['budget']}", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("method", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for heading in ("mean", "sd", "gap", "p", "peak rate", "a run takes"):
+        table.add_column(heading, justify="right", no_wrap=True)
     scale = 100.0 if metric.percent else 1.0
+    digits = 2 if metric.percent else 4
     for row in found["methods"]:
         gap, test, cost = row["against_best"], row["test"], row["cost"]
-        name = row["method"] + (" (best)" if row["method"] == found["best"] else " (tie)" if row["method"] in found["tied_with_best"] else "")
-        if row["diverged"]:
-            name = f"{row['method']} ({len(row['diverged'])} of {cost['runs']} diverged)"
         table.add_row(
-            name,
+            row["method"],
+            _standing(row, found),
             metric.show(test["mean"]) if test else "-",
-            f"{scale * test['sd']:.2f}" if test and test["sd"] is not None else "-",
-            f"{scale * gap['difference']:.2f}" if gap else "",
+            f"{scale * test['sd']:.{digits}f}" if test and test["sd"] is not None else "-",
+            f"{scale * gap['difference']:.{digits}f}" if gap else "",
             f"{gap['p']:.3f}" if gap and gap["p"] is not None else "",
             f"{row['lr']:g}",
             duration(cost["seconds"] / cost["runs"]),
             style="bold" if row["method"] == found["best"] else None,
         )
     return table
+
+
+def _standing(row: dict[str, Any], found: dict[str, Any]) -> str:
+    if row["diverged"]:
+        return f"{len(row['diverged'])}/{row['cost']['runs']} diverged"
+    if row["method"] == found["best"]:
+        return "best"
+    if found["seeds"] < 2:
+        return ""
+    return "tie" if row["method"] in found["tied_with_best"] else "worse"

@@ -17,7 +17,9 @@ POINTS = 1001
 
 
 def show(
-    schedule: Annotated[str, typer.Argument(help='Such as "Linear().after_warmup(0.05) * Triangular(cycles=4)", or a method.')],
+    schedule: Annotated[
+        str, typer.Argument(help='Such as "Linear().after_warmup(0.05) * Triangular(cycles=4)", or a method.')
+    ],
     out: Annotated[str, typer.Option(help="Write a .png, .svg or .pdf instead of drawing in the terminal.")] = "",
     lr: Annotated[float, typer.Option(help="Peak learning rate to multiply by.")] = 1.0,
 ) -> None:

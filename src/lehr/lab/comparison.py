@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from lehr.lab.methods import Method
 from lehr.lab.records import environment
 from lehr.lab.statistics import compare, summarise
-from lehr.lab.methods import Method
 from lehr.lab.task import Metric
 from lehr.lab.train import Run, Settings
 
@@ -39,7 +39,9 @@ class Job:
         """The name of its file, readable and unique."""
         name = self.method.name
         if not re.fullmatch(r"[\w-]+", name):
-            name = f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+            name = (
+                f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+            )
         rate = "task" if self.lr is None else f"{self.lr:g}"
         return f"{name}_lr-{rate}_{'search' if self.searches else f'seed-{self.seed}'}.json"
 
@@ -69,7 +71,9 @@ class Comparison:
     def setting(self) -> dict[str, Any]:
         """What all runs of the comparison share; a run made under another is never taken for one of it."""
         path = Path(self.task.rpartition(":")[0])
-        content = hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.suffix == ".py" and path.is_file() else None
+        content = (
+            hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.suffix == ".py" and path.is_file() else None
+        )
         task = f"{path.name}:{self.task.rpartition(':')[2]}" if content else self.task
         return {"task": task, "content": content, **asdict(self.settings)}
 
@@ -79,7 +83,9 @@ class Comparison:
 
     def final(self, rates: dict[str, float]) -> list[Job]:
         """The runs that are reported, at the rates chosen."""
-        return [Job(method, rates.get(method.name, self.lr), seed) for seed in range(self.seeds) for method in self.methods]
+        return [
+            Job(method, rates.get(method.name, self.lr), seed) for seed in range(self.seeds) for method in self.methods
+        ]
 
 
 def choose_rates(searched: Iterable[Run], metric: Metric) -> dict[str, float]:
@@ -92,18 +98,25 @@ def choose_rates(searched: Iterable[Run], metric: Metric) -> dict[str, float]:
     return {method: run.lr for method, run in chosen.items()}
 
 
-def results(comparison: Comparison, metric: Metric, final: Sequence[Run], searched: Sequence[Run], command: str) -> dict[str, Any]:
+def results(
+    comparison: Comparison, metric: Metric, final: Sequence[Run], searched: Sequence[Run], command: str
+) -> dict[str, Any]:
     """Everything the report says, as plain data: the contents of `results.json`."""
-    rows = [_row(method, metric, final, searched, comparison) for method in comparison.methods]
+    rows = [_row(method, final, searched, comparison) for method in comparison.methods]
     rows.sort(key=lambda row: _rank(row, metric))
     best = rows[0]["method"] if rows[0]["test"] and not rows[0]["diverged"] else None
-    by_seed = {row["method"]: {r.seed: r.test for r in final if r.method == row["method"] and r.test is not None} for row in rows}
-    pairings = compare(by_seed, best, metric.higher_is_better) if best else {}
+    by_seed = {
+        row["method"]: {r.seed: r.test for r in final if r.method == row["method"] and r.test is not None}
+        for row in rows
+    }
+    pairings = compare(by_seed, best, higher_is_better=metric.higher_is_better) if best else {}
     target = _target(best, final)
     for row in rows:
         row["against_best"] = asdict(pairings[row["method"]]) if row["method"] in pairings else None
         row["to_target"] = _to_target(row["method"], final, target, metric)
-    tied = [row["method"] for row in rows if row["against_best"] and row["against_best"]["tied"] and not row["diverged"]]
+    tied = [
+        row["method"] for row in rows if row["against_best"] and row["against_best"]["tied"] and not row["diverged"]
+    ]
     return {
         "command": command,
         "setting": comparison.setting(),
@@ -120,7 +133,7 @@ def results(comparison: Comparison, metric: Metric, final: Sequence[Run], search
     }
 
 
-def _row(method: Method, metric: Metric, final: Sequence[Run], searched: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
+def _row(method: Method, final: Sequence[Run], searched: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
     mine = [run for run in final if run.method == method.name]
     search = [run for run in searched if run.method == method.name]
     tests = [run.test for run in mine if run.test is not None]
@@ -131,7 +144,9 @@ def _row(method: Method, metric: Metric, final: Sequence[Run], searched: Sequenc
         "policy": mine[0].policy,
         "source": method.source,
         "lr": lr,
-        "lr_at_edge": bool(search) and len(comparison.lr_grid) > 2 and lr in (min(comparison.lr_grid), max(comparison.lr_grid)),
+        "lr_at_edge": bool(search)
+        and len(comparison.lr_grid) > 2
+        and lr in (min(comparison.lr_grid), max(comparison.lr_grid)),
         "diverged": [{"seed": run.seed, "update": run.diverged_at} for run in mine if run.diverged_at is not None],
         "test": asdict(summarise(tests)) if tests else None,
         "validation": asdict(summarise(validations)) if validations else None,

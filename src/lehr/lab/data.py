@@ -54,7 +54,9 @@ def split(inputs: Tensor, targets: Tensor, *, validation: int, test: int, seed: 
     (5, 2, 3)
     """
     if validation + test >= len(inputs):
-        raise ValueError(f"split: validation={validation} and test={test} leave nothing of {len(inputs)} examples to train on")
+        raise ValueError(
+            f"split: validation={validation} and test={test} leave nothing of {len(inputs)} examples to train on"
+        )
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
     ends = (test, test + validation)
     parts = (order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :])

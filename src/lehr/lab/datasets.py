@@ -20,16 +20,16 @@ CONTEXT = 64
 
 
 def digits() -> Data:
-    """scikit-learn's 1,797 digits of 8 by 8 pixels: 1,097 to train, 350 to validate, 350 to test."""
+    """scikit-learn's 1,797 digits of 8 by 8 pixels: 997 to train, 300 to validate, 500 to test."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     inputs = torch.tensor(images, dtype=torch.float32) / 16.0
-    return split(inputs, torch.tensor(labels), validation=350, test=350)
+    return split(inputs, torch.tensor(labels), validation=300, test=500)
 
 
 def fashion_mnist(data: str | None = None) -> Data:
-    """Fashion-MNIST (Xiao et al. 2017): 55,000 images of 28 by 28 pixels to train, 5,000 to validate, 10,000 to test."""
+    """Fashion-MNIST (Xiao et al. 2017): 55,000 images of 28 by 28 to train, 5,000 to validate, 10,000 to test."""
     patterns = tuple(
         f"**/{part}-{kind}-ubyte*" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
     )
@@ -42,7 +42,9 @@ def fashion_mnist(data: str | None = None) -> Data:
             for name in ("train", "test")
             for part in _hub("fashion-mnist", "zalando-datasets/fashion_mnist", name, "image")
         ]
-    train, test = ((arrays[i].float().div(255).sub(0.286).div(0.353).unsqueeze(1), arrays[i + 1].long()) for i in (0, 2))
+    train, test = (
+        (arrays[i].float().div(255).sub(0.286).div(0.353).unsqueeze(1), arrays[i + 1].long()) for i in (0, 2)
+    )
     return _with_validation(train, test, 5_000)
 
 
@@ -82,9 +84,9 @@ def _with_validation(train: Pairs, test: Pairs, count: int) -> Data:
 
 def _idx(path: Path) -> np.ndarray:
     """An array in the IDX format of MNIST."""
-    opened = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
-        raw = file.read()
+    raw = path.read_bytes()
+    if path.suffix == ".gz":
+        raw = gzip.decompress(raw)
     if len(raw) < 4 or raw[:3] != b"\0\0\x08":
         raise ValueError(f"{path} is no IDX file of bytes; fetch it anew")
     shape = struct.unpack(f">{raw[3]}I", raw[4 : 4 + 4 * raw[3]])

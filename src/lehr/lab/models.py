@@ -21,14 +21,14 @@ def small_cnn(channels: int, size: int, classes: int = 10) -> nn.Sequential:
         return [nn.Conv2d(ins, outs, 3, padding=1, bias=False), nn.BatchNorm2d(outs), nn.ReLU()]
 
     return nn.Sequential(
-        *block(channels, 32),
+        *block(channels, 16),
+        nn.MaxPool2d(2),
+        *block(16, 32),
         nn.MaxPool2d(2),
         *block(32, 64),
-        nn.MaxPool2d(2),
-        *block(64, 128),
         nn.AvgPool2d(size // 4),
         nn.Flatten(),
-        nn.Linear(128, classes),
+        nn.Linear(64, classes),
     )
 
 
@@ -112,7 +112,9 @@ class _Block(nn.Module):
 class CharTransformer(nn.Module):
     """A small decoder over characters: learned positions, pre-norm blocks, output weights of its own."""
 
-    def __init__(self, vocabulary: int = 65, context: int = 64, width: int = 96, depth: int = 3, heads: int = 4) -> None:
+    def __init__(
+        self, vocabulary: int = 65, context: int = 64, width: int = 96, depth: int = 3, heads: int = 4
+    ) -> None:
         super().__init__()
         self.characters = nn.Embedding(vocabulary, width)
         self.positions = nn.Parameter(0.02 * torch.randn(context, width))

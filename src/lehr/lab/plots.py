@@ -36,7 +36,11 @@ def final_metric(found: dict[str, Any]) -> go.Figure:
             marker={"color": colour, "size": 8, "opacity": 0.4}, hovertemplate="%{x:.4g}<extra>one run</extra>",
         )  # fmt: skip
         test = row["test"]
-        reach = None if test["sd"] is None else {"type": "data", "array": [scale * (test["high"] - test["mean"])], "thickness": 2, "width": 6}
+        reach = (
+            None
+            if test["sd"] is None
+            else {"type": "data", "array": [scale * (test["high"] - test["mean"])], "thickness": 2, "width": 6}
+        )
         figure.add_scatter(
             x=[scale * test["mean"]], y=[name], mode="markers", showlegend=False, error_x=reach,
             marker={"color": colour, "size": 12, "symbol": "diamond"}, hovertemplate="%{x:.4g}<extra>mean</extra>",
@@ -46,7 +50,7 @@ def final_metric(found: dict[str, Any]) -> go.Figure:
     return _dress(figure, height=110 + 34 * len(found["methods"]))
 
 
-def curves(found: dict[str, Any], column: str, title: str, log: bool = False) -> go.Figure:
+def curves(found: dict[str, Any], column: str, title: str, *, log: bool = False) -> go.Figure:
     """A column of the runs' curves against the share of the budget: the mean, with the range of the seeds around it."""
     styles = style(_names(found))
     scale = _scale(found) if column == "validation" else 1.0
@@ -74,7 +78,12 @@ def curves(found: dict[str, Any], column: str, title: str, log: bool = False) ->
             x=list(x), y=list(y.mean(0)), mode="lines", name=name, legendgroup=name,
             line={"color": colour, "dash": dash, "width": 2.2}, hovertemplate="%{y:.4g}",
         )  # fmt: skip
-    figure.update_yaxes(title=title, type="log" if log else "linear")
+    figure.update_yaxes(title=title)
+    if log:
+        ticks = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
+        figure.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
+    else:
+        figure.update_yaxes(range=_later_range(figure))
     return _over_budget(figure)
 
 
@@ -107,9 +116,21 @@ def search(found: dict[str, Any]) -> go.Figure | None:
             y=[None if run["validation"] is None else scale * run["validation"] for run in runs],
             mode="lines+markers", name=name, line={"color": colour, "dash": dash, "width": 2}, hovertemplate="%{y:.4g}",
         )  # fmt: skip
-    figure.update_xaxes(title="peak learning rate", type="log")
+    grid = found["lr_grid"]
+    figure.update_xaxes(title="peak learning rate", type="log", tickvals=grid, ticktext=[f"{rate:g}" for rate in grid])
     figure.update_yaxes(title=f"validation {metric_title(found)}")
     return _dress(figure)
+
+
+def _later_range(figure: go.Figure, share: float = 0.25) -> list[float] | None:
+    """The range of the means after the first `share` of the budget, where methods differ by less than at the start."""
+    later = [
+        y for line in figure.data if line.showlegend is None for x, y in zip(line.x, line.y, strict=True) if x >= share
+    ]
+    if not later:
+        return None
+    margin = 0.06 * (max(later) - min(later)) or 0.5
+    return [min(later) - margin, max(later) + margin]
 
 
 def _names(found: dict[str, Any]) -> list[str]:
@@ -121,7 +142,8 @@ def _scale(found: dict[str, Any]) -> float:
 
 
 def metric_title(found: dict[str, Any]) -> str:
-    return found["metric"]["name"] + (" (%)" if found["metric"]["percent"] else "")
+    """The metric's name with its unit."""
+    return str(found["metric"]["name"]) + (" (%)" if found["metric"]["percent"] else "")
 
 
 def _faint(colour: str) -> str:
@@ -135,7 +157,13 @@ def _over_budget(figure: go.Figure) -> go.Figure:
 
 
 def _dress(figure: go.Figure, height: int = 400) -> go.Figure:
-    grid = {"gridcolor": "#e8eaee", "zeroline": False, "linecolor": "#c4c9d1", "ticks": "outside", "tickcolor": "#c4c9d1"}
+    grid = {
+        "gridcolor": "#e8eaee",
+        "zeroline": False,
+        "linecolor": "#c4c9d1",
+        "ticks": "outside",
+        "tickcolor": "#c4c9d1",
+    }
     figure.update_layout(
         height=height,
         margin={"l": 64, "r": 16, "t": 12, "b": 52},

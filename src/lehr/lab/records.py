@@ -27,7 +27,9 @@ def environment() -> dict[str, Any]:
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "packages": {name: found for name in ("numpy", "scipy", "scikit-learn", "datasets") if (found := _version(name))},
+        "packages": {
+            name: found for name in ("numpy", "scipy", "scikit-learn", "datasets") if (found := _version(name))
+        },
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -58,7 +60,9 @@ def read_run(path: Path, setting: dict[str, Any] | None = None) -> Run:
     except (KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
-        raise ValueError(f"{path} is not a run of lehr compare; delete it and give the command again to make that run anew")
+        raise ValueError(
+            f"{path} is not a run of lehr compare; delete it and give the command again to make that run anew"
+        )
     if setting is not None and made_by != setting:
         what = ", ".join(f"{k} {made_by.get(k)!r} there, {v!r} here" for k, v in setting.items() if made_by.get(k) != v)
         raise ValueError(f"{path.parent.parent} holds runs of another comparison ({what}); choose another --out")
@@ -84,10 +88,16 @@ def _commit() -> str | None:
     here = Path(__file__).parent
     try:
         git = ["git", "-C", str(here)]
-        top = Path(subprocess.check_output([*git, "rev-parse", "--show-toplevel"], text=True, stderr=subprocess.DEVNULL).strip())
+        top = Path(
+            subprocess.check_output(
+                [*git, "rev-parse", "--show-toplevel"], text=True, stderr=subprocess.DEVNULL
+            ).strip()
+        )
         if not (top / "src" / "lehr").is_dir():  # lehr is installed inside somebody else's repository
             return None
-        head = subprocess.check_output([*git, "rev-parse", "--short=12", "HEAD"], text=True, stderr=subprocess.DEVNULL).strip()
+        head = subprocess.check_output(
+            [*git, "rev-parse", "--short=12", "HEAD"], text=True, stderr=subprocess.DEVNULL
+        ).strip()
         changed = subprocess.check_output([*git, "status", "--porcelain", "--untracked-files=no"], text=True).strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -25,7 +25,8 @@ def write_report(out: Path) -> Path:
         page = render(found)
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(
-            f"{out / 'results.json'} is not what lehr compare writes ({type(error).__name__}: {error}); give its command again"
+            f"{out / 'results.json'} is not what lehr compare writes ({type(error).__name__}: {error}); "
+            "give its command again"
         ) from error
     write_text(out / "report.html", page)
     return out / "report.html"
@@ -35,19 +36,24 @@ def render(found: dict[str, Any]) -> str:
     """The page as text."""
     metric = _metric(found)
     environment = Environment(
-        loader=PackageLoader("lehr.lab"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("lehr.lab"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["metric"] = lambda value: "-" if value is None else metric.show(value)
     environment.filters["points"] = lambda value: "-" if value is None else _points(value, metric)
     environment.filters["p"] = lambda value: "-" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
     environment.filters["duration"] = duration
-    direction = "higher" if metric.higher_is_better else "lower"
+    direction = "Higher" if metric.higher_is_better else "Lower"
     figures = [
-        ("Result", f"Each dot is one run; the diamond is the mean with its 95 % interval. For {metric.name}, {direction} is better.",
+        ("Result", f"Each dot is one run; the diamond is the mean with its 95 % interval. {direction} is better.",
          plots.final_metric(found)),
-        (f"Validation {metric.name}", "Mean over the seeds; the band spans them.",
+        (f"Validation {metric.name}", "Mean over the seeds; the band spans them. Drag to zoom, double-click for all.",
          plots.curves(found, "validation", plots.metric_title(found))),
-        ("Training loss", "Mean over the batches since the last point.", plots.curves(found, "train_loss", "training loss", log=True)),
+        ("Training loss", "Mean over the batches since the last point.",
+         plots.curves(found, "train_loss", "training loss", log=True)),
         ("Learning rate", "As it was set, update by update.", plots.rates(found)),
         ("Choosing the peak rate", "One run each, on validation, with a seed of its own.", plots.search(found)),
     ]  # fmt: skip
@@ -77,7 +83,8 @@ def verdict(found: dict[str, Any]) -> str:
     beaten = [name for name in rows if name != best and name not in tied]
     if not tied:
         return f"{best} won with {metric.show(rows[best]['test']['mean'])}; no other method ties with it."
-    tie = f"{reached}, but {_listed(tied)} {'ties' if len(tied) == 1 else 'tie'} with it: the difference may well be chance."
+    ties = "ties" if len(tied) == 1 else "tie"
+    tie = f"{reached}, but {_listed(tied)} {ties} with it: the difference may well be chance."
     return f"{tie} Worse: {_listed(beaten)}." if beaten else tie
 
 
@@ -97,7 +104,7 @@ def duration(seconds: float | None) -> str:
 
 def _metric(found: dict[str, Any]) -> Metric:
     kept = found["metric"]
-    return Metric(kept["name"], lambda outputs, targets: outputs, kept["higher_is_better"], kept["percent"])
+    return Metric(kept["name"], lambda outputs, _: outputs, kept["higher_is_better"], kept["percent"])
 
 
 def _points(value: float, metric: Metric) -> str:
@@ -111,7 +118,7 @@ def _listed(names: list[str]) -> str:
 
 def _embedded(figure: Any) -> str:
     html: str = figure.to_html(
-        full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+        full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True}
     )
     return html
 

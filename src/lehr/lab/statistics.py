@@ -68,7 +68,7 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(n, mean, sd, mean - reach, mean + reach)
 
 
-def compare(results: Mapping[str, Mapping[int, float]], best: str, higher_is_better: bool) -> dict[str, Pairing]:
+def compare(results: Mapping[str, Mapping[int, float]], best: str, *, higher_is_better: bool) -> dict[str, Pairing]:
     """Every other method against the best one, over the seeds that both finished.
 
     Args:
@@ -76,7 +76,7 @@ def compare(results: Mapping[str, Mapping[int, float]], best: str, higher_is_bet
         best: the method to compare with.
         higher_is_better: the direction of the results.
 
-    >>> found = compare({"a": {0: 5.0, 1: 6.0, 2: 7.0}, "b": {0: 1.0, 1: 2.1, 2: 3.0}}, "a", True)["b"]
+    >>> found = compare({"a": {0: 5.0, 1: 6.0, 2: 7.0}, "b": {0: 1.0, 1: 2.1, 2: 3.0}}, "a", higher_is_better=True)["b"]
     >>> round(found.difference, 2), found.tied
     (3.97, False)
     """

@@ -59,7 +59,9 @@ def run_comparison(
     write_json(out / ".writable", {})
     (out / ".writable").unlink()
     task = load_task(comparison.task, comparison.data)
-    data = told(f"loading the data of {comparison.task}", task.load)  # here, before processes start: errors once, caches full
+    data = told(
+        f"loading the data of {comparison.task}", task.load
+    )  # here, before processes start: errors once, caches full
     budget_for(task, data, comparison.settings.budget)
     metric = task.metric
     final_count = comparison.seeds * len(comparison.methods)
@@ -112,8 +114,8 @@ def _in_processes(
                     future.result()
                 except BrokenProcessPool:
                     raise ValueError(
-                        f"a process died while training {job.method.name} (out of memory?); the runs finished so far are "
-                        "kept, and the same command, perhaps with fewer --processes, goes on from there"
+                        f"a process died while training {job.method.name} (out of memory?); the runs finished so far "
+                        "are kept, and the same command, perhaps with fewer --processes, goes on from there"
                     ) from None
                 done += 1
             watch([(job, progress[index]) for index, job in futures.values()], done, total)
@@ -129,8 +131,8 @@ _progress: Any = None
 
 
 def _start_worker(progress: Any, threads: int) -> None:
-    global _progress
-    _progress = progress  # an initializer has no other way to hand a shared array to the work
+    global _progress  # noqa: PLW0603 - an initializer has no other way to hand a shared array to the work
+    _progress = progress
     torch.set_num_threads(threads)
     # a diverged run ends early and says so in its file
     warnings.simplefilter("ignore", lehr.BudgetWarning)

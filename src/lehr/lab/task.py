@@ -94,9 +94,13 @@ class Task:
         """The data, loaded if need be."""
         data = self.data if isinstance(self.data, Data) else self.data()
         if not isinstance(data, Data):
-            raise TypeError(f"Task: data must be a lehr.lab.Data or a function that returns one; got {type(data).__name__}")
+            raise TypeError(
+                f"Task: data must be a lehr.lab.Data or a function that returns one; got {type(data).__name__}"
+            )
         if len(data.train[0]) < self.batch_size:
-            raise ValueError(f"Task: batch_size {self.batch_size} is more than the {len(data.train[0])} training examples")
+            raise ValueError(
+                f"Task: batch_size {self.batch_size} is more than the {len(data.train[0])} training examples"
+            )
         return data
 
 

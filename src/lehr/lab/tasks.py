@@ -59,7 +59,9 @@ def _fashion_mnist(data: str | None) -> Task:
     )
 
 
-def _cifar10(model: Callable[[], nn.Module], about: str, lr: float, weight_decay: float, batch_size: int) -> Callable[..., Task]:
+def _cifar10(
+    model: Callable[[], nn.Module], about: str, lr: float, weight_decay: float, batch_size: int
+) -> Callable[..., Task]:
     def make(data: str | None) -> Task:
         return Task(
             about=about,
@@ -115,7 +117,9 @@ def load_task(name: str, data: str | None = None) -> Task:
         return TASKS[name](data)
     path, _, function = name.rpartition(":")
     if not path.endswith(".py"):
-        raise ValueError(f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, or path/to/file.py:make_task")
+        raise ValueError(
+            f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, or path/to/file.py:make_task"
+        )
     task = told(f"{function} of {path}", _function_in(Path(path), function))
     if not isinstance(task, Task):
         raise ValueError(f"{name} returned a {type(task).__name__}; it must return a lehr.lab.Task")
@@ -126,7 +130,8 @@ def _function_in(path: Path, function: str) -> Callable[[], object]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.parent.resolve()))  # so that the file finds its neighbours, as when it is run
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ class Settings:
     Args:
         budget: what a run may spend, as text.
         evaluations: how often a run is validated, evenly over the budget; at least 1.
-        bf16: bfloat16 autocast, and images with channels last.
+        bf16: bfloat16 autocast; faster only on processors with instructions for it, and much slower on others.
     """
 
     budget: str
@@ -92,84 +91,98 @@ def train(
         report: told the progress now and then.
     """
     torch.manual_seed(seed)
-    model = task.model()
-    channels_last = settings.bf16 and data.train[0].dim() == 4
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layout = _Layout(images=data.train[0].dim() == 4, bf16=settings.bf16)
+    model = layout.model(task.model())
     optimizer = task.optimizer(model)
     lr = _set_peak(optimizer, lr)
     policy = method.policy()
-    scheduler = lehr.Scheduler(optimizer, policy, budget_for(task, data, settings.budget))
     run = Run(method.name, repr(policy), seed, lr)
-    evaluator = _Evaluator(task, model, settings.bf16)
-    batches = _batches(data.train, task.batch_size, seed, channels_last)
-    began, losses, due = time.perf_counter(), [], 1
-    paused = 0.0
-
+    evaluator = _Evaluator(task, model, layout)
+    batches = _batches(data.train, task.batch_size, seed, layout)
+    losses: list[float] = []
+    due = 1
     model.train()
+    scheduler = lehr.Scheduler(optimizer, policy, budget_for(task, data, settings.budget))
     while not scheduler.finished:
         inputs, targets = next(batches)
         optimizer.zero_grad()
-        with autocast(settings.bf16):
+        with layout.autocast():
             loss = task.loss(model(inputs), targets)
         losses.append(loss.item())
-        run.forward_passes += 1
         if not math.isfinite(losses[-1]):
             run.diverged_at = scheduler.last_epoch
             break
         scheduler.observe(loss=loss.detach())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if task.clip_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), task.clip_norm)
         optimizer.step()
         scheduler.step()
         if scheduler.progress >= due / settings.evaluations - 1e-9 or scheduler.finished:
             due = int(scheduler.progress * settings.evaluations + 1e-9) + 1
-            report(scheduler.progress)
             with scheduler.paused():
-                pause = time.perf_counter()
-                validation_loss, run.validation = evaluator(data.validation)
-                paused += time.perf_counter() - pause
-            run.curve.append(
-                {
-                    "update": scheduler.last_epoch,
-                    "progress": scheduler.progress,
-                    "seconds": time.perf_counter() - began - paused,
-                    "train_loss": sum(losses) / len(losses),
-                    "validation_loss": validation_loss,
-                    "validation": run.validation,
-                }
-            )
-            losses = []
+                run.curve.append(_row(scheduler, sum(losses) / len(losses), *evaluator(data.validation)))
+                report(scheduler.progress)
+            run.forward_passes += len(losses)
+            losses.clear()
+    run.forward_passes += len(losses)
     run.updates = scheduler.last_epoch
-    run.seconds = time.perf_counter() - began - paused
+    run.seconds = scheduler.clock.elapsed()
     run.rates = _thinned([(progress, lr * factors[0]) for _, progress, factors in scheduler.history])
     if run.diverged_at is None and not math.isfinite(run.curve[-1]["validation_loss"]):
         run.diverged_at = scheduler.last_epoch
-    if run.diverged_at is not None:
-        run.validation = None
-    elif look_at_test:
-        run.test = evaluator(data.test)[1]
+    if run.diverged_at is None:
+        run.validation = run.curve[-1]["validation"]
+        run.test = evaluator(data.test)[1] if look_at_test else None
     run.evaluation_passes = evaluator.passes
     return run
+
+
+def _row(scheduler: lehr.Scheduler, train_loss: float, validation_loss: float, validation: float) -> dict[str, float]:
+    return {
+        "update": scheduler.last_epoch,
+        "progress": scheduler.progress,
+        "seconds": scheduler.clock.elapsed(),
+        "train_loss": train_loss,
+        "validation_loss": validation_loss,
+        "validation": validation,
+    }
+
+
+class _Layout:
+    """How numbers are laid out: images with channels last, and matrix products in bfloat16 if that is wanted."""
+
+    def __init__(self, images: bool, bf16: bool) -> None:  # noqa: FBT001 - that is what the class is about
+        self.images = images
+        self.bf16 = bf16
+
+    def model(self, model: nn.Module) -> nn.Module:
+        return model.to(memory_format=torch.channels_last) if self.images else model  # type: ignore[call-overload]
+
+    def inputs(self, inputs: Tensor) -> Tensor:
+        return inputs.contiguous(memory_format=torch.channels_last) if self.images else inputs
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else nullcontext()
 
 
 class _Evaluator:
     """Mean loss and metric of a model over a whole set."""
 
-    def __init__(self, task: Task, model: nn.Module, bf16: bool) -> None:
+    def __init__(self, task: Task, model: nn.Module, layout: _Layout) -> None:
         self.task = task
         self.model = model
-        self.bf16 = bf16
+        self.layout = layout
         self.passes = 0
 
     @torch.no_grad()
     def __call__(self, pairs: Pairs) -> tuple[float, float]:
         self.model.eval()
         loss, metric = 0.0, 0.0
-        for inputs, targets in zip(*(part.split(EVALUATION_BATCH) for part in pairs), strict=True):
-            with autocast(self.bf16):
-                outputs = self.model(inputs)
+        for start in range(0, len(pairs[0]), EVALUATION_BATCH):
+            inputs, targets = (part[start : start + EVALUATION_BATCH] for part in pairs)
+            with self.layout.autocast():
+                outputs = self.model(self.layout.inputs(inputs))
             outputs = outputs.float() if outputs.is_floating_point() else outputs
             loss += float(self.task.loss(outputs, targets)) * len(inputs)
             metric += float(self.task.metric.compute(outputs, targets)) * len(inputs)
@@ -178,20 +191,15 @@ class _Evaluator:
         return loss / len(pairs[0]), metric / len(pairs[0])
 
 
-def autocast(bf16: bool) -> AbstractContextManager[Any]:
-    """bfloat16 where it is wanted."""
-    return torch.autocast("cpu", dtype=torch.bfloat16) if bf16 else nullcontext()
-
-
-def _batches(pairs: Pairs, size: int, seed: int, channels_last: bool) -> Iterator[Pairs]:
+def _batches(pairs: Pairs, size: int, seed: int, layout: _Layout) -> Iterator[Pairs]:
     """Shuffled batches without end, an epoch after another; an epoch's incomplete last batch is left out."""
     inputs, targets = pairs
     generator = torch.Generator().manual_seed(seed)
     while True:
         order = torch.randperm(len(inputs), generator=generator)
-        for batch in order[: len(order) // size * size].split(size):
-            chosen: Tensor = inputs[batch]
-            yield chosen.contiguous(memory_format=torch.channels_last) if channels_last else chosen, targets[batch]
+        for start in range(0, len(order) - size + 1, size):
+            batch = order[start : start + size]
+            yield layout.inputs(inputs[batch]), targets[batch]
 
 
 def _set_peak(optimizer: torch.optim.Optimizer, lr: float | None) -> float:

@@ -102,7 +102,7 @@ class Budget:
         >>> Budget.every(steps=4000)
         Budget.every(steps=4000)
         """
-        return cls(**amount, endless=True)  # type: ignore[arg-type]
+        return cls(**amount, endless=True)
 
     @classmethod
     def parse(
@@ -233,9 +233,11 @@ def parse_amount(text: str) -> tuple[float, Unit]:
         raise ValueError(f"{text!r} is not a budget; write a number and a unit, such as 500steps, 3ep, 1e9tok or 30min")
     suffix = match[2].lower()
     if not suffix:
-        raise ValueError(f"the budget {text!r} has no unit; write for example {text.strip()}steps, {text.strip()}ep or {text.strip()}s")
+        raise ValueError(f"the budget {text!r} has no unit; write for example {text.strip()}steps or {text.strip()}ep")
     if suffix not in _SUFFIXES:
-        raise ValueError(f"unknown unit {match[2]!r} in the budget {text!r}; known are steps, ep, samples, tok, s, min, h and d")
+        raise ValueError(
+            f"unknown unit {match[2]!r} in the budget {text!r}; known are steps, ep, samples, tok, s, min, h and d"
+        )
     unit, size = _SUFFIXES[suffix]
     _check_amount(unit, number)
     return _whole(number * size), unit
@@ -245,7 +247,9 @@ def _check_amount(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"Budget: {name} must be a number; got {value!r}")
     if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"Budget: {name} must be above 0 and finite, since it is what there is to spend; got {value!r}")
+        raise ValueError(
+            f"Budget: {name} must be above 0 and finite, since it is what there is to spend; got {value!r}"
+        )
 
 
 def _whole(value: float) -> float:

@@ -136,8 +136,8 @@ class Clock:
         counted = {self.budget.unit, budget.unit}
         if len(counted) > 1 and counted != {"steps", "epochs"}:
             raise ValueError(
-                f"rebudget: budget counts {budget.unit}, but this run has spent {self.budget.unit}; give the new budget in "
-                f"{self.budget.unit}"
+                f"rebudget: budget counts {budget.unit}, but this run has spent {self.budget.unit}; "
+                f"give the new budget in {self.budget.unit}"
             )
         if how not in ("continue", "jump"):
             raise ValueError(f"rebudget: how must be 'continue' or 'jump'; got {how!r}")

@@ -11,7 +11,7 @@ DIFFERENCES: Final[tuple[Difference, ...]] = ("curve", "budget", "groups", "base
 
 _ADVICE: Final = {
     "curve": "the schedule changed",
-    "budget": "the budget changed, so progress jumps; to go on without a jump load under the old budget and call rebudget",
+    "budget": "the budget changed, and progress would jump; for no jump load under the old budget, then call rebudget",
     "groups": "the number of parameter groups changed",
     "base_lrs": "the base learning rates changed; the optimizer's own are used",
 }

@@ -33,8 +33,9 @@ class History:
         return len(self._updates)
 
     def __iter__(self) -> Iterator[tuple[int, float, tuple[float, ...]]]:
-        for update, progress, factors in zip(self._updates, self._progress, self._factors, strict=True):
-            yield update, progress, (factors,) if isinstance(factors, float) else tuple(factors)
+        rows = self._factors if isinstance(self._factors, list) else [(factor,) for factor in self._factors]
+        for update, progress, factors in zip(self._updates, self._progress, rows, strict=True):
+            yield update, progress, tuple(factors)
 
     def add(self, update: int, progress: float, factors: float | Sequence[float]) -> None:
         """Note the factors that update number `update` uses."""

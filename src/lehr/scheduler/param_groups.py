@@ -16,8 +16,8 @@ Factors = float | Sequence[float]
 class Hyperparameter:
     """One hyperparameter in all parameter groups, written as base value times factor.
 
-    The base value of a group is `initial_<key>` in the group, put there at first sight as torch's schedulers do, so that
-    it survives the optimizer's own checkpoints. Plain numbers are assigned. Tensors are filled in place, so that a
+    The base value of a group is `initial_<key>` in the group, put there at first sight as torch's schedulers do, so
+    that it survives the optimizer's own checkpoints. Plain numbers are assigned. Tensors are filled in place, so that a
     compiled step stays compiled: all tensors of a device and dtype are made to share one buffer, and one copy
     into the buffer writes every group.
 
@@ -73,7 +73,7 @@ class Hyperparameter:
                     group[key] = base * factor
             return
         for group, base, index in self._plain:
-            self._assign(group, base * (factors if isinstance(factors, float) else factors[index]))
+            self.assign(group, base * (factors if isinstance(factors, float) else factors[index]))
         for buffer in self._buffers:
             buffer.write(factors)
 
@@ -88,21 +88,27 @@ class Hyperparameter:
         elif self.key == "momentum" and "betas" in group:
             value = group["betas"][0]
         else:
-            raise ValueError(f"parameter group {index} has no {self.key!r} to schedule; it has {', '.join(_numeric(group))}")
+            raise ValueError(
+                f"parameter group {index} has no {self.key!r} to schedule; it has {', '.join(_numeric(group))}"
+            )
         if isinstance(value, Tensor):
             if value.numel() != 1:
-                raise ValueError(f"parameter group {index}: {self.key} must hold one number; got shape {tuple(value.shape)}")
+                raise ValueError(
+                    f"parameter group {index}: {self.key} must hold one number; got shape {tuple(value.shape)}"
+                )
         elif isinstance(value, bool) or not isinstance(value, float | int):
-            raise ValueError(f"parameter group {index}: {self.key} is {value!r}, which is no number and cannot be scheduled")
+            raise ValueError(
+                f"parameter group {index}: {self.key} is {value!r}, which is no number and cannot be scheduled"
+            )
         return value
 
-    def _assign(self, group: dict[str, Any], value: Any) -> None:
+    def assign(self, group: dict[str, Any], value: Any) -> None:
         if self.key in group:
             group[self.key] = value
         else:
             group["betas"] = (value, *group["betas"][1:])
 
-    def _held(self, group: dict[str, Any]) -> Any:
+    def held(self, group: dict[str, Any]) -> Any:
         return group[self.key] if self.key in group else group["betas"][0]
 
 
@@ -117,7 +123,7 @@ class _Buffer:
         self.owner = owner
         self.indices = indices
         groups = [owner.optimizer.param_groups[index] for index in indices]
-        first = owner._held(groups[0])
+        first = owner.held(groups[0])
         # a row of 16 bytes each, since compiled kernels expect that alignment
         rows = torch.zeros(len(groups), max(1, 16 // first.element_size()), dtype=first.dtype, device=first.device)
         self.column = rows[:, 0]
@@ -126,11 +132,11 @@ class _Buffer:
         seen: set[int] = set()
         with torch.no_grad():
             for row, group in enumerate(groups):
-                tensor = owner._held(group)
+                tensor = owner.held(group)
                 self.column[row] = tensor.item()
                 if id(tensor) in seen:
                     tensor = tensor.detach().clone()
-                    owner._assign(group, tensor)
+                    owner.assign(group, tensor)
                 seen.add(id(tensor))
                 tensor.set_(rows.untyped_storage(), row * rows.stride(0), tensor.shape, tensor.stride())
                 self.views.append((group, tensor))
@@ -140,14 +146,19 @@ class _Buffer:
 
     def write(self, factors: Factors) -> None:
         for group, tensor in self.views:
-            if self.owner._held(group) is not tensor:  # somebody put another value in its place
+            if self.owner.held(group) is not tensor:  # somebody put another value in its place
                 self.owner.adopt()
                 return self.owner.write(factors)
-        if not isinstance(factors, float):
-            factors = torch.tensor([factors[index] for index in self.indices], dtype=torch.float64)
-        self.column.copy_(self.bases * factors)
+        if isinstance(factors, float):
+            self.column.copy_(self.bases * factors)
+        else:
+            self.column.copy_(
+                self.bases * torch.tensor([factors[index] for index in self.indices], dtype=torch.float64)
+            )
         return None
 
 
 def _numeric(group: dict[str, Any]) -> list[str]:
-    return sorted(key for key, value in group.items() if isinstance(value, float | int | Tensor) and not isinstance(value, bool))
+    return sorted(
+        key for key, value in group.items() if isinstance(value, float | int | Tensor) and not isinstance(value, bool)
+    )

@@ -15,12 +15,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.policy import Follow, Moment, Policy, as_policy
 from lehr.progress import Budget, Clock
-from lehr.schedules import Schedule
 from lehr.scheduler import checkpoint, ranks
 from lehr.scheduler.history import History
 from lehr.scheduler.param_groups import Hyperparameter
 from lehr.scheduler.preview import Preview
 from lehr.scheduler.updates import UpdateCounter
+from lehr.schedules import Schedule
 
 FAR_FROM_THE_END = 0.1
 
@@ -343,8 +343,8 @@ def _report_early_end(clock: Clock) -> None:
     failed = sys.exc_info()[0] is not None or hasattr(sys, "last_exc") or hasattr(sys, "last_value")
     if clock.updates and not failed and not clock.budget.endless and clock.progress < 1.0 - FAR_FROM_THE_END:
         warnings.warn(
-            f"the run ended after {clock.progress:.0%} of its budget of {clock.budget}, so the schedule never came to its "
-            "end; if no more training follows, give the scheduler the budget that is really there",
+            f"the run ended after {clock.progress:.0%} of its budget of {clock.budget}, so the schedule never came to "
+            "its end; if no more training follows, give the scheduler the budget that is really there",
             BudgetWarning,
             stacklevel=2,
         )

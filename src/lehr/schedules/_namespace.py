@@ -61,6 +61,11 @@ def reached(progress: Any, place: float, xp: Any) -> Any:
     return progress >= place - _tolerance(progress, xp)
 
 
+def from_beginning(progress: Any, xp: Any) -> Any:
+    """Progress inside a part, where a rounding error beside its beginning is its beginning; steep curves would show it."""
+    return choose(progress <= _tolerance(progress, xp), lambda: 0.0 * progress, lambda: progress, xp)
+
+
 def whole(x: Any, xp: Any) -> Any:
     """The largest whole number not above `x`, where a value a rounding error below a whole number is that number."""
     return xp.floor(x + _tolerance(x, xp))

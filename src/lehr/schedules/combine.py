@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lehr.schedules import _check
-from lehr.schedules._namespace import SCALARS, choose, reached, whole
+from lehr.schedules._namespace import SCALARS, choose, from_beginning, reached, whole
 from lehr.schedules.base import Schedule
 from lehr.schedules.shapes import Linear
 
@@ -37,13 +37,15 @@ class Then(Schedule):
 
     def __post_init__(self) -> None:
         _check.inside("then", "at", self.at)
+        if not isinstance(self.second, Schedule):
+            raise TypeError(f"then: other must be a schedule; got {self.second!r}")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
         at = self.at
         return choose(
             reached(progress, at, xp),
-            lambda: self.second.factor_at(_from_zero((progress - at) / (1.0 - at), xp), xp),
-            lambda: self.first.factor_at(progress / at, xp),
+            lambda: self.second.factor_at(from_beginning((progress - at) / (1.0 - at), xp), xp),
+            lambda: self.first.factor_at(xp.clip(progress, 0.0, at) / at, xp),
             xp,
         )
 
@@ -67,8 +69,8 @@ class AfterWarmup(Schedule):
         share, top = self.share, self.schedule(0.0)
         return choose(
             reached(progress, share, xp),
-            lambda: self.schedule.factor_at(_from_zero((progress - share) / (1.0 - share), xp), xp),
-            lambda: top * Linear(self.start, 1.0).factor_at(progress / share, xp),
+            lambda: self.schedule.factor_at(from_beginning((progress - share) / (1.0 - share), xp), xp),
+            lambda: top * Linear(self.start, 1.0).factor_at(xp.clip(progress, 0.0, share) / share, xp),
             xp,
         )
 
@@ -88,7 +90,7 @@ class Until(Schedule):
         _check.share("until", "end", self.end)
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
-        return self.schedule.factor_at(xp.clip(progress / self.end, 0.0, 1.0), xp)
+        return self.schedule.factor_at(xp.clip(progress, 0.0, self.end) / self.end, xp)
 
     def __repr__(self) -> str:
         return f"{_operand(self.schedule)}.until({self.end!r})"
@@ -111,7 +113,7 @@ class Repeated(Schedule):
     def factor_at(self, progress: Any, xp: Any) -> Any:
         turns = progress * self.times
         turn = whole(turns, xp)
-        return self.scale**turn * self.schedule.factor_at(_from_zero(turns - turn, xp), xp)
+        return self.scale**turn * self.schedule.factor_at(from_beginning(turns - turn, xp), xp)
 
     def __repr__(self) -> str:
         scale = "" if self.scale == 1.0 else f", scale={self.scale!r}"
@@ -178,11 +180,6 @@ class Between(Schedule):
     def __repr__(self) -> str:
         high = "" if self.high == 1.0 else f", {self.high!r}"
         return f"{_operand(self.schedule)}.between({self.low!r}{high})"
-
-
-def _from_zero(progress: Any, xp: Any) -> Any:
-    """Progress inside a part, whose beginning may have been reached an ulp early."""
-    return xp.clip(progress, 0.0, None) if xp is not SCALARS else progress if progress > 0.0 else 0.0
 
 
 def _operand(schedule: Schedule) -> str:

@@ -66,15 +66,19 @@ def parse_schedule(text: str) -> Schedule:
         tree = ast.parse(text.strip(), mode="eval").body
         value = _value(tree)
     except (SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{_short(text)} is not a schedule expression: {getattr(error, 'msg', 'nested too deeply')}") from None
+        raise ValueError(
+            f"{_short(text)} is not a schedule expression: {getattr(error, 'msg', 'nested too deeply')}"
+        ) from None
     except (TypeError, ArithmeticError) as error:
         raise ValueError(f"{_short(text)}: {error}") from None
     if not isinstance(value, Schedule):
-        raise ValueError(f"{_short(text)} is a number, not a schedule; write for example Linear() or Constant({text.strip()})")
+        raise ValueError(
+            f"{_short(text)} is a number, not a schedule; write for example Linear() or Constant({text.strip()})"
+        )
     return value
 
 
-def _value(node: ast.expr) -> Any:
+def _value(node: ast.expr) -> Any:  # noqa: PLR0912 - one case for each kind of expression
     match node:
         case ast.Constant(value=bool() | complex()):
             pass

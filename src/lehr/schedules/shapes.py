@@ -196,10 +196,10 @@ class Steps(Schedule):
 
     def __post_init__(self) -> None:
         _check.factor(self, "gamma", self.gamma)
-        if isinstance(self.at, list):  # which would make the schedule unhashable
-            object.__setattr__(self, "at", tuple(self.at))
-        if not isinstance(self.at, tuple):
-            raise ValueError(f"Steps: at must be a tuple of milestones, such as (0.3, 0.6); got {self.at!r}")
+        at: object = self.at
+        if not isinstance(at, tuple | list):
+            raise ValueError(f"Steps: at must be a tuple of milestones, such as (0.3, 0.6); got {at!r}")
+        object.__setattr__(self, "at", tuple(at))  # a list would make the schedule unhashable
         for milestone in self.at:
             _check.inside(self, "at", milestone)
         if list(self.at) != sorted(set(self.at)):
