@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import cycles, decays, progresses, schedules, shares
 
 import lehr
 from lehr import Budget, Clock, Constant, Schedule
+from strategies import cycles, decays, progresses, schedules, shares
 
 GRID = np.linspace(0.0, 1.6, 81)
 

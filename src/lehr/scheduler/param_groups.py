@@ -63,6 +63,8 @@ class Hyperparameter:
         """Give every group its base value times its factor."""
         if self.stale:
             self.adopt()
+        if not isinstance(factors, float) and len(factors) != len(self.bases):
+            raise ValueError(f"the policy gave {len(factors)} factors for {len(self.bases)} parameter groups")
         if self._all_plain:  # the usual case, kept bare since it runs once an update
             key = self.key
             if isinstance(factors, float):

@@ -93,6 +93,7 @@ class Scheduler(LRScheduler):
         self._follow = self.policy if isinstance(self.policy, Follow) else None
         self._observed: dict[str, float] = {}
         self._said: set[str] = set()
+        self._updates_beyond = 0
         self._factors: float | Sequence[float] = 1.0
         self.last_epoch = 0
         self._step_count = 1  # torch's convention: the constructor counts as a step
@@ -156,11 +157,7 @@ class Scheduler(LRScheduler):
         self._step_count = clock.updates + 1
         progress = clock.progress
         if progress > 1.0 + FAR_FROM_THE_END and not clock.budget.endless:
-            self._say(
-                "overspent",
-                f"the budget of {clock.budget} is spent, but training goes on with its last factor; if that is not "
-                "meant, stop when scheduler.finished, or raise the budget with scheduler.rebudget",
-            )
+            self._beyond()
         if self._follow is None:
             self._apply(Moment(progress))
         else:
@@ -320,6 +317,15 @@ class Scheduler(LRScheduler):
                     f"Scheduler: {len(follow.schedules)} schedules for {groups} parameter groups; give one schedule "
                     "for all groups, or one for each"
                 )
+
+    def _beyond(self) -> None:
+        self._updates_beyond += 1
+        if self._updates_beyond > 1:  # a single large update may carry a run far past its end
+            self._say(
+                "overspent",
+                f"the budget of {self.budget} is spent, but training goes on with its last factor; if that is not "
+                "meant, stop when scheduler.finished, or raise the budget with scheduler.rebudget",
+            )
 
     def _say(self, what: str, message: str) -> None:
         if what not in self._said:

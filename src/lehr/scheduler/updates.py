@@ -24,7 +24,7 @@ class UpdateCounter:
 
     def __init__(self, optimizer: Optimizer, before: Callable[[], None]) -> None:
         self._count = 0
-        self._depth = 0
+        self._entered = False
         self._compiled = False
         self._before = weakref.WeakMethod(before)
         self._groups = optimizer.param_groups
@@ -38,7 +38,6 @@ class UpdateCounter:
         """How many updates there were since the last call."""
         count = self._count + self._compiled
         self._count = 0
-        self._depth = 0  # an update that raised never left
         self._compiled = False
         return count
 
@@ -50,8 +49,7 @@ class UpdateCounter:
     def _enter(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if torch.compiler.is_compiling():
             return
-        # a class whose step() calls its parent's runs the hooks twice for one update
-        self._depth += 1
+        self._entered = True
         if optimizer.param_groups is not self._groups or len(optimizer.param_groups) != self._group_count:
             self._groups = optimizer.param_groups
             self._group_count = len(self._groups)
@@ -62,9 +60,9 @@ class UpdateCounter:
         if torch.compiler.is_compiling():
             self._compiled = True
             return
-        self._depth -= 1
-        if self._depth <= 0:
-            self._depth = 0
+        # a step() that calls its parent's enters and leaves twice for one update; one that raised never left
+        if self._entered:
+            self._entered = False
             # fused optimizers are called even for an update to skip, and told so here by the GradScaler
             found_inf = getattr(optimizer, "found_inf", None)
             self._count += found_inf is None or not bool(found_inf)

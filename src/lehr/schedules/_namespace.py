@@ -62,7 +62,7 @@ def reached(progress: Any, place: float, xp: Any) -> Any:
 
 
 def from_beginning(progress: Any, xp: Any) -> Any:
-    """Progress inside a part, where a rounding error beside its beginning is its beginning; steep curves would show it."""
+    """Progress inside a part, where a rounding error beside its beginning is its beginning: steep curves show it."""
     return choose(progress <= _tolerance(progress, xp), lambda: 0.0 * progress, lambda: progress, xp)
 
 

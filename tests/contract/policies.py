@@ -1,0 +1,51 @@
+"""Every kind of policy there is: whoever adds one adds it here, and passes all of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+import lehr
+from lehr import Moment, Policy, Schedule
+
+
+class Plateau(Policy):
+    """Halves the factor when the loss rises: a policy that looks at training and remembers."""
+
+    needs = ("loss",)
+
+    def __init__(self) -> None:
+        self.best = float("inf")
+        self.factor = 1.0
+
+    def factors(self, moment: Moment) -> float:
+        if moment.loss is not None:
+            loss = float(moment.loss)
+            self.factor *= 1.0 if loss < self.best else 0.5
+            self.best = min(self.best, loss)
+        return self.factor
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "factor": torch.tensor(self.factor)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.factor = state["best"], float(state["factor"])
+
+    def __repr__(self) -> str:
+        return "Plateau()"
+
+
+Maker = Callable[[int], Policy | Schedule | Sequence[Schedule]]
+"""Number of parameter groups -> a fresh policy."""
+
+POLICIES: dict[str, Maker] = {
+    "schedule": lambda groups: lehr.Cosine(),
+    "warmup and cycles": lambda groups: lehr.Triangular(cycles=3, low=0.2).after_warmup(0.2) * lehr.Linear(),
+    "one schedule a group": lambda groups: [lehr.Cosine().until((i + 1) / groups) for i in range(groups)],
+    "looks at the loss": lambda groups: Plateau(),
+    "looks at the loss, warmed up": lambda groups: Plateau() * lehr.Linear().after_warmup(0.2),
+    "two that look": lambda groups: Plateau() * Plateau(),
+    "layers and a policy": lambda groups: Plateau() * lehr.Follow(*[lehr.Linear(1, i / groups) for i in range(groups)]),
+}

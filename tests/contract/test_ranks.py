@@ -1,0 +1,85 @@
+"""Two processes: the same rates everywhere, whatever each of them sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+import lehr
+from contract.policies import POLICIES
+from contract.training import GROUPS, STEPS, rate
+
+RANKS = 2
+
+
+def _scheduler(policy: str, budget: lehr.Budget, **arguments: object) -> lehr.Scheduler:
+    groups = [{"params": [torch.zeros(2, requires_grad=True)], "lr": rate(i, tensor=False)} for i in range(GROUPS)]
+    return lehr.Scheduler(torch.optim.SGD(groups), POLICIES[policy](GROUPS), budget, **arguments)  # type: ignore[arg-type]
+
+
+def _rates(scheduler: lehr.Scheduler, losses: list[float], samples: list[int]) -> list[list[float]]:
+    rates = []
+    for loss, count in zip(losses, samples, strict=True):
+        scheduler.observe(loss=loss, samples=count)
+        rates.append(scheduler.get_last_lr())
+        scheduler.optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def _work(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=RANKS)
+    torch.manual_seed(rank)
+    losses = torch.rand(STEPS).tolist()  # each rank sees its own
+    found: dict[str, object] = {}
+    for policy in POLICIES:
+        found[policy] = _rates(_scheduler(policy, lehr.Budget(steps=STEPS)), losses, [8] * STEPS)
+
+    time = [100.0 * rank]  # clocks that started at other times and run at other speeds
+
+    def now() -> float:
+        time[0] += 1.0 + 0.3 * rank
+        return time[0]
+
+    seconds = _scheduler("schedule", lehr.Budget(seconds=30.0), now=now)
+    found["seconds"] = _rates(seconds, losses, [8] * STEPS)
+    found["spent seconds"] = [seconds.spent, seconds.finished]
+
+    counted = _scheduler("schedule", lehr.Budget(samples=100.0))
+    found["samples"] = _rates(counted, losses[:10], [4 + rank] * 10)
+    found["spent samples"] = [counted.spent]
+
+    averaged = _scheduler("looks at the loss", lehr.Budget(steps=10))
+    averaged.observe(loss=torch.tensor(float(rank)))
+    found["mean loss"] = [float(averaged.policy.best)]  # type: ignore[attr-defined]
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[object]]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.start_processes(_work, (str(folder),), nprocs=RANKS, start_method="spawn")  # type: ignore[no-untyped-call]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]
+
+
+def test_two_gloo_ranks_agree(ranks: list[dict[str, list[object]]]) -> None:
+    assert set(POLICIES) < set(ranks[0])
+    for name in ranks[0]:
+        assert ranks[0][name] == ranks[1][name], name
+
+
+def test_samples_are_counted_over_ranks_and_losses_averaged(ranks: list[dict[str, list[object]]]) -> None:
+    assert ranks[0]["spent samples"] == [10 * (4 + 5)]
+    assert ranks[0]["mean loss"] == [0.5]
+
+
+def test_the_first_rank_keeps_the_time(ranks: list[dict[str, list[object]]]) -> None:
+    spent, finished = ranks[0]["spent seconds"]
+    assert spent == pytest.approx(STEPS * 1.0)
+    assert not finished

@@ -1,0 +1,126 @@
+"""What there is to spend: units, text, conversion and refusals."""
+
+import math
+
+import pytest
+from hypothesis import given
+
+import lehr
+from lehr import Budget
+from strategies import budgets
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("500steps", Budget(steps=500)),
+        ("1 step", Budget(steps=1)),
+        ("1e9tok", Budget(tokens=1_000_000_000)),
+        ("50000 samples", Budget(samples=50_000)),
+        ("90s", Budget(seconds=90)),
+        ("30min", Budget(seconds=1_800)),
+        ("1.5h", Budget(seconds=5_400)),
+        ("2d", Budget(seconds=172_800)),
+        ("0.5 Hours", Budget(seconds=1_800)),
+    ],
+)
+def test_text(text: str, budget: Budget) -> None:
+    assert Budget.parse(text) == budget
+
+
+def test_epochs_from_text_need_their_length() -> None:
+    assert Budget.parse("3ep", steps_per_epoch=50).total == 150
+    with pytest.raises(ValueError, match=r"needs steps_per_epoch, the number of updates an epoch \(len\(loader\)\)"):
+        Budget.parse("3ep")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "'' is not a budget; write a number and a unit"),
+        ("10", "the budget '10' has no unit; write for example 10steps or 10ep"),
+        ("tenep", "'tenep' is not a budget"),
+        ("10 parsecs", "unknown unit 'parsecs' in the budget '10 parsecs'"),
+        ("0ep", "Budget: epochs must be above 0"),
+        ("-3h", "Budget: seconds must be above 0"),
+        ("nans", "is not a budget"),
+        ("1e999s", "Budget: seconds must be above 0 and finite"),
+        ("1.2.3s", "is not a budget"),
+    ],
+)
+def test_bad_text(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Budget.parse(text, steps_per_epoch=10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "exactly one of steps, epochs, samples, tokens or seconds; got none"),
+        ({"steps": 1, "seconds": 2}, "exactly one of .*; got steps and seconds"),
+        ({"steps": 0}, "Budget: steps must be above 0 and finite, since it is what there is to spend; got 0"),
+        ({"tokens": -1}, "Budget: tokens must be above 0"),
+        ({"seconds": math.nan}, "Budget: seconds must be above 0"),
+        ({"seconds": math.inf}, "Budget: seconds must be above 0"),
+        ({"steps": "10"}, "Budget: steps must be a number; got '10'"),
+        ({"steps": True}, "Budget: steps must be a number; got True"),
+        ({"epochs": 3}, "needs steps_per_epoch"),
+        ({"epochs": 3, "steps_per_epoch": 0}, "Budget: steps_per_epoch must be above 0"),
+        ({"samples": 3, "samples_per_step": math.nan}, "Budget: samples_per_step must be above 0"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Budget(**arguments)
+
+
+@given(budgets)
+def test_repr_is_code(budget: Budget) -> None:
+    assert eval(repr(budget), {"Budget": Budget}) == budget
+
+
+@pytest.mark.parametrize(
+    ("budget", "total", "each", "updates"),
+    [
+        (Budget(steps=10), 10, 1, 10),
+        (Budget(epochs=2.5, steps_per_epoch=4), 10, 1, 10),
+        (Budget(epochs=0.5, steps_per_epoch=5), 2.5, 1, 3),
+        (Budget(samples=100, samples_per_step=32), 100, 32, 4),
+        (Budget(tokens=100), 100, None, None),
+        (Budget(seconds=60), 60, None, None),
+    ],
+)
+def test_what_is_counted(budget: Budget, total: float, each: float | None, updates: float | None) -> None:
+    assert (budget.total, budget.each, budget.updates) == (total, each, updates)
+
+
+def test_fractions_convert_units() -> None:
+    budget = Budget(epochs=10, steps_per_epoch=200, samples_per_step=32)
+    assert budget.fraction(steps=500) == 0.25
+    assert budget.fraction(epochs=1) == 0.1
+    assert budget.fraction(samples=6_400) == pytest.approx(0.1)
+    assert Budget(samples=64_000, samples_per_step=32, steps_per_epoch=200).fraction(epochs=1) == pytest.approx(0.1)
+    assert Budget(seconds=3600).fraction(seconds=900) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("budget", "amount", "message"),
+    [
+        (Budget(seconds=60), {"steps": 5}, "seconds cannot be converted"),
+        (Budget(steps=60), {"epochs": 5}, "to convert epochs, Budget needs steps_per_epoch"),
+        (Budget(tokens=60), {"steps": 5}, "to convert tokens, Budget needs tokens_per_step"),
+        (Budget(steps=60), {}, "fraction takes exactly one of"),
+        (Budget(steps=60), {"minutes": 1}, "fraction takes exactly one of .*; got minutes"),
+        (Budget(steps=60), {"steps": -1}, "steps must be above 0"),
+    ],
+)
+def test_bad_fractions(budget: Budget, amount: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        budget.fraction(**amount)
+
+
+def test_budgets_read_well() -> None:
+    assert str(Budget(steps=1_000_000)) == "1,000,000 steps"
+    assert str(Budget(epochs=1, steps_per_epoch=5)) == "1 epoch"
+    assert str(Budget.every(steps=4_000)) == "every 4,000 steps"
+    assert repr(lehr.Budget(seconds=90.0)) == "Budget(seconds=90)"

@@ -1,0 +1,414 @@
+"""What the scheduler offers beyond the contract of its policies."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import math
+import warnings
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import LRScheduler
+
+import lehr
+from lehr import Budget, BudgetWarning, Cosine, Linear, Scheduler
+
+
+def sgd(lr: float = 0.1, **arguments: object) -> torch.optim.SGD:
+    return torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr, **arguments)  # type: ignore[arg-type]
+
+
+def drive(scheduler: Scheduler, updates: int) -> list[float]:
+    rates = []
+    for _ in range(updates):
+        rates.append(scheduler.optimizer.param_groups[0]["lr"])
+        scheduler.optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_it_is_a_torch_scheduler() -> None:
+    scheduler = Scheduler(sgd(), Linear(), Budget(steps=10))
+    assert isinstance(scheduler, LRScheduler)
+    drive(scheduler, 3)
+    assert scheduler.last_epoch == 3
+    assert scheduler._step_count == 4
+    assert scheduler.get_last_lr() == scheduler._last_lr == scheduler.get_lr() == [0.1 * 0.7]
+    assert scheduler.base_lrs == [0.1]
+
+
+def test_update_k_uses_the_factor_at_k_over_total() -> None:
+    scheduler = Scheduler(sgd(), Cosine(), Budget(steps=7))
+    assert drive(scheduler, 7) == [0.1 * Cosine()(k / 7) for k in range(7)]
+    assert (scheduler.spent, scheduler.progress, scheduler.remaining(), scheduler.finished) == (7, 1.0, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((object(), Linear(), Budget(steps=1)), TypeError, "optimizer must be a torch.optim.Optimizer; got object"),
+        ((sgd(), "linear", Budget(steps=1)), TypeError, "expected a schedule, a policy or a list of schedules"),
+        ((sgd(), [], Budget(steps=1)), TypeError, "expected a schedule"),
+        ((sgd(), Linear(), 100), TypeError, r"budget must be a lehr.Budget, such as Budget\(steps=1000\); got 100"),
+        ((sgd(), [Linear(), Linear()], Budget(steps=1)), ValueError, "2 schedules for 1 parameter groups"),
+    ],
+)
+def test_bad_arguments(arguments: tuple[object, ...], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Scheduler(*arguments)  # type: ignore[arg-type]
+
+
+def test_bad_names() -> None:
+    with pytest.raises(ValueError, match="count must be 'updates' or 'calls'; got 'epochs'"):
+        Scheduler(sgd(), Linear(), Budget(steps=1), count="epochs")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="parameter group 0 has no 'betas' to schedule|betas is"):
+        Scheduler(torch.optim.Adam([torch.zeros(1)]), Linear(), Budget(steps=1), also={"betas": Linear()})
+    with pytest.raises(ValueError, match="parameter group 0 has no 'wd' to schedule; it has dampening, .*weight_decay"):
+        Scheduler(sgd(), Linear(), Budget(steps=1), also={"wd": Linear()})
+    with pytest.raises(ValueError, match="nesterov is False, which is no number"):
+        Scheduler(sgd(), Linear(), Budget(steps=1), also={"nesterov": Linear()})
+    with pytest.raises(TypeError, match="takes no epoch"):
+        Scheduler(sgd(), Linear(), Budget(steps=1)).step(3)
+
+
+class TestCounting:
+    """Updates, not calls."""
+
+    def test_calling_too_often_spends_nothing_and_warns_once(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=10))
+        with pytest.warns(BudgetWarning, match=r'scheduler.preview\(\).*count="calls"') as said:
+            for _ in range(4):
+                scheduler.optimizer.step()
+                for _ in range(3):  # as a framework on three processes does
+                    scheduler.step()
+        assert scheduler.spent == 4
+        assert len(said) == 1
+
+    def test_calling_once_an_epoch_spends_the_epoch(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(epochs=2, steps_per_epoch=5))
+        for _ in range(5):
+            scheduler.optimizer.step()
+        scheduler.step()
+        assert scheduler.progress == 0.5
+
+    def test_calls_count_where_updates_cannot_be_seen(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=10), count="calls")
+        for _ in range(4):
+            scheduler.step()
+        assert scheduler.spent == 4
+
+    def test_a_step_that_calls_its_parents_is_one_update(self) -> None:
+        sgd().step()  # so that the parent's own step carries hooks too
+
+        class Mine(torch.optim.SGD):
+            def step(self, closure=None):
+                return super().step(closure)
+
+        scheduler = Scheduler(Mine([torch.zeros(1, requires_grad=True)], lr=0.1), Linear(), Budget(steps=10))
+        drive(scheduler, 4)
+        assert scheduler.spent == 4
+
+    def test_an_update_that_raised_does_not_count(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=10))
+
+        def closure() -> float:
+            raise RuntimeError
+
+        with pytest.raises(RuntimeError):
+            scheduler.optimizer.step(closure)
+        drive(scheduler, 2)
+        assert scheduler.spent == 2
+
+    def test_accumulation_counts_updates(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=10))
+        for batch in range(12):
+            if batch % 4 == 3:
+                scheduler.optimizer.step()
+                scheduler.step()
+        assert scheduler.spent == 3
+
+    def test_fused_optimizers_are_not_counted_when_amp_skips(self) -> None:
+        parameter = torch.ones(2, requires_grad=True)
+        scheduler = Scheduler(torch.optim.SGD([parameter], lr=0.1, fused=True), Linear(), Budget(steps=10))
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+        with pytest.warns(BudgetWarning):
+            for scale in (1.0, math.inf, 1.0):
+                scheduler.optimizer.zero_grad()
+                scaler.scale((parameter * scale).sum()).backward()
+                scaler.step(scheduler.optimizer)
+                scaler.update()
+                scheduler.step()
+        assert scheduler.spent == 2
+
+    def test_samples_observed_over_micro_batches_add_up(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(samples=100))
+        for _ in range(2):
+            scheduler.observe(samples=10)
+            scheduler.observe(samples=15)
+            scheduler.optimizer.step()
+            scheduler.step()
+        assert scheduler.spent == 50
+
+    def test_samples_nobody_told_are_asked_for(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(tokens=100))
+        scheduler.optimizer.step()
+        with pytest.raises(ValueError, match="give tokens_per_step to Budget, or call scheduler.observe"):
+            scheduler.step()
+
+
+class TestOtherHyperparameters:
+    def test_momentum_and_weight_decay(self) -> None:
+        optimizer = sgd(momentum=0.9, weight_decay=0.01)
+        also = {"momentum": Linear(1.0, 0.5), "weight_decay": Cosine()}
+        scheduler = Scheduler(optimizer, Linear(), Budget(steps=4), also=also)
+        drive(scheduler, 2)
+        group = optimizer.param_groups[0]
+        assert group["momentum"] == pytest.approx(0.9 * 0.75)
+        assert group["weight_decay"] == pytest.approx(0.01 * 0.5)
+        assert group["lr"] == pytest.approx(0.05)
+
+    def test_momentum_stands_for_the_first_beta(self) -> None:
+        optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=0.1, betas=(0.9, 0.99))
+        scheduler = Scheduler(optimizer, Linear(), Budget(steps=4), also={"momentum": Linear(1.0, 0.5)})
+        drive(scheduler, 2)
+        assert optimizer.param_groups[0]["betas"] == (pytest.approx(0.9 * 0.75), 0.99)
+
+    def test_they_resume(self) -> None:
+        def build() -> Scheduler:
+            return Scheduler(sgd(momentum=0.9), Linear(), Budget(steps=10), also={"momentum": Linear(1.0, 0.5)})
+
+        first = build()
+        drive(first, 4)
+        second = build()
+        second.optimizer.load_state_dict(first.optimizer.state_dict())
+        second.load_state_dict(first.state_dict())
+        drive(first, 1), drive(second, 1)
+        assert first.optimizer.param_groups[0]["momentum"] == second.optimizer.param_groups[0]["momentum"]
+
+    def test_any_key_of_a_group(self) -> None:
+        optimizer = torch.optim.SGD([{"params": [torch.zeros(1)], "clip": 5.0}], lr=0.1)
+        scheduler = Scheduler(optimizer, Linear(), Budget(steps=2), also={"clip": [Linear()]})
+        drive(scheduler, 1)
+        assert optimizer.param_groups[0]["clip"] == 2.5
+
+
+class TestTensorRates:
+    def test_groups_that_share_one_tensor_get_one_each(self) -> None:
+        shared = torch.tensor(0.1)
+        optimizer = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}], lr=shared)
+        scheduler = Scheduler(optimizer, [Linear(), lehr.Constant()], Budget(steps=4))
+        drive(scheduler, 2)
+        assert [float(group["lr"]) for group in optimizer.param_groups] == pytest.approx([0.05, 0.1])
+
+    def test_a_group_added_later_starts_from_the_default_not_from_todays_rate(self) -> None:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=torch.tensor(0.1))
+        scheduler = Scheduler(optimizer, Linear(), Budget(steps=10))
+        drive(scheduler, 5)
+        optimizer.add_param_group({"params": [torch.ones(1)]})
+        drive(scheduler, 1)
+        assert scheduler.base_lrs == pytest.approx([0.1, 0.1])
+        assert [float(group["lr"]) for group in optimizer.param_groups] == pytest.approx([0.04, 0.04])
+
+    def test_a_tensor_put_in_by_somebody_else_is_taken_over(self) -> None:
+        groups = [{"params": [torch.zeros(1)], "lr": torch.tensor(0.1)} for _ in range(2)]
+        optimizer = torch.optim.SGD(groups)
+        scheduler = Scheduler(optimizer, Linear(), Budget(steps=10))
+        optimizer.param_groups[1]["lr"] = torch.tensor(7.0)
+        drive(scheduler, 5)
+        assert [float(group["lr"]) for group in optimizer.param_groups] == pytest.approx([0.05, 0.05])
+
+    def test_double_precision_is_exact(self) -> None:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=torch.tensor(0.1, dtype=torch.float64))
+        scheduler = Scheduler(optimizer, Cosine(), Budget(steps=10))
+        for k in range(10):
+            assert float(optimizer.param_groups[0]["lr"]) == 0.1 * Cosine()(k / 10)
+            drive(scheduler, 1)
+
+    def test_vectors_are_refused(self) -> None:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        optimizer.param_groups[0]["lr"] = torch.ones(3)
+        with pytest.raises(ValueError, match="parameter group 0: lr must hold one number"):
+            Scheduler(optimizer, Linear(), Budget(steps=10))
+
+
+class TestPreview:
+    def test_it_is_what_training_does(self) -> None:
+        scheduler = Scheduler(sgd(), lehr.one_cycle(), Budget(steps=20))
+        table = scheduler.preview()
+        assert [rates[0] for _, _, rates in table] == drive(scheduler, 20)
+        assert len(table) == 20
+
+    def test_it_starts_from_here(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=20))
+        drive(scheduler, 15)
+        assert scheduler.preview().spent == (15, 16, 17, 18, 19)
+        drive(scheduler, 5)
+        assert len(scheduler.preview()) == 0
+
+    @pytest.mark.parametrize(
+        "budget", [Budget(samples=100, samples_per_step=32), Budget(epochs=0.5, steps_per_epoch=7)]
+    )
+    def test_incomplete_last_updates_are_listed(self, budget: Budget) -> None:
+        scheduler = Scheduler(sgd(), Linear(), budget)
+        table = scheduler.preview()
+        assert len(table) == budget.updates == 4
+        assert [rates[0] for _, _, rates in table] == drive(scheduler, 4)
+        assert scheduler.finished
+
+    def test_seconds_are_listed_by_share(self) -> None:
+        table = Scheduler(sgd(), Linear(), Budget(seconds=60)).preview()
+        assert (table.unit, len(table), table.spent[-1], table.rates[-1]) == ("seconds", 101, 60, (0.0,))
+
+    def test_it_prints(self) -> None:
+        text = str(Scheduler(sgd(), Linear(), Budget(steps=1000)).preview())
+        assert text.splitlines()[0].split() == ["steps", "progress", "learning", "rate"]
+        assert len(text.splitlines()) == 12
+
+    def test_policies_that_look_have_none(self) -> None:
+        from contract.policies import Plateau
+
+        with pytest.raises(TypeError, match=r"Plateau\(\) looks at training, so there is nothing to preview"):
+            Scheduler(sgd(), Plateau(), Budget(steps=2)).preview()
+
+
+class TestObserving:
+    def test_a_missing_loss_is_asked_for(self) -> None:
+        from contract.policies import Plateau
+
+        scheduler = Scheduler(sgd(), Plateau(), Budget(steps=2))
+        with pytest.raises(ValueError, match=r"Plateau\(\) needs loss: call scheduler.observe\(loss=...\)"):
+            scheduler.observe()
+
+    def test_schedules_take_no_notice(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=2))
+        scheduler.observe(loss=3.0, loss_at=lambda factor: 0.0)
+        assert scheduler.get_last_lr() == [0.1]
+
+    def test_a_policy_acts_before_the_update_it_observed(self) -> None:
+        from contract.policies import Plateau
+
+        scheduler = Scheduler(sgd(), Plateau(), Budget(steps=5))
+        scheduler.observe(loss=1.0)
+        scheduler.observe(loss=2.0)
+        assert scheduler.get_last_lr() == [0.05]
+
+
+class TestResume:
+    def test_a_changed_curve_budget_or_rate_is_reported(self) -> None:
+        first = Scheduler(sgd(), Linear(), Budget(steps=10))
+        drive(first, 3)
+        state = first.state_dict()
+        for other, name in (
+            (Scheduler(sgd(), Cosine(), Budget(steps=10)), "curve"),
+            (Scheduler(sgd(), Linear(), Budget(steps=20)), "budget"),
+            (Scheduler(sgd(lr=0.2), Linear(), Budget(steps=10)), "base_lrs"),
+        ):
+            before = other.get_last_lr()
+            with pytest.raises(ValueError, match=rf"{name}: checkpoint .* here .*(.|\n)*accept=\['{name}'\]"):
+                other.load_state_dict(state)
+            assert (other.spent, other.get_last_lr()) == (0, before)
+            other.load_state_dict(state, accept=name)
+            assert other.spent == 3
+        assert other.get_last_lr() == [pytest.approx(0.2 * 0.7)]
+
+    def test_a_longer_budget_when_accepted_jumps(self) -> None:
+        first = Scheduler(sgd(), Linear(), Budget(steps=10))
+        drive(first, 5)
+        second = Scheduler(sgd(), Linear(), Budget(steps=20))
+        second.load_state_dict(first.state_dict(), accept=["budget"])
+        assert second.progress == 0.25
+
+    def test_a_rebudgeted_run_resumes(self) -> None:
+        first = Scheduler(sgd(), Linear(), Budget(steps=10))
+        drive(first, 5)
+        first.rebudget(Budget(steps=20), how="continue")
+        state = first.state_dict()
+        second = Scheduler(sgd(), Linear(), Budget(steps=20))
+        second.load_state_dict(state)
+        assert drive(second, 15) == drive(first, 15)
+
+    def test_a_new_number_of_groups_is_reported(self) -> None:
+        state = Scheduler(sgd(), Linear(), Budget(steps=10)).state_dict()
+        two = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}], lr=0.1)
+        with pytest.raises(ValueError, match=r"groups: checkpoint 1, here 2"):
+            Scheduler(two, Linear(), Budget(steps=10)).load_state_dict(state)
+
+    def test_what_is_no_checkpoint_is_refused(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=10))
+        with pytest.raises(ValueError, match=r"no checkpoint of a lehr.Scheduler: it has no base_lrs, budget"):
+            scheduler.load_state_dict({"last_epoch": 3})
+        with pytest.raises(ValueError, match="accept takes curve, budget, groups, base_lrs; got horizon"):
+            scheduler.load_state_dict(scheduler.state_dict(), accept="horizon")
+
+
+class TestRebudget:
+    def test_continue_keeps_the_factor_and_reaches_the_same_end(self) -> None:
+        scheduler = Scheduler(sgd(), Cosine(), Budget(steps=10))
+        drive(scheduler, 4)
+        before = scheduler.get_last_lr()
+        scheduler.rebudget(Budget(steps=34), how="continue")
+        assert scheduler.get_last_lr() == before
+        rates = drive(scheduler, 30)
+        assert rates == pytest.approx([0.1 * Cosine()(0.4 + 0.6 * k / 30) for k in range(30)])
+        assert scheduler.finished
+
+    def test_jump_goes_where_it_would_have_been(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=10))
+        drive(scheduler, 4)
+        scheduler.rebudget(Budget(steps=40), how="jump")
+        assert scheduler.get_last_lr() == [pytest.approx(0.09)]
+        assert scheduler.preview().rates[0] == tuple(scheduler.get_last_lr())
+
+
+class TestWarnings:
+    def test_a_run_that_ends_early_says_so(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=1000))
+        drive(scheduler, 400)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            del scheduler
+            gc.collect()
+        assert [str(warning.message)[:52] for warning in said] == [
+            "the run ended after 40% of its budget of 1,000 steps"
+        ]
+
+    @pytest.mark.parametrize(
+        ("budget", "updates"), [(Budget(steps=100), 100), (Budget(steps=100), 0), (Budget.every(steps=100), 9)]
+    )
+    def test_a_run_that_ends_well_is_quiet(self, budget: Budget, updates: int) -> None:
+        scheduler = Scheduler(sgd(), Linear(), budget)
+        drive(scheduler, updates)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            del scheduler
+            gc.collect()
+
+
+def test_two_schedulers_in_turn_start_from_the_same_base() -> None:
+    optimizer = sgd()
+    first = Scheduler(optimizer, Linear(), Budget(steps=4))
+    drive(first, 4)
+    del first
+    second = Scheduler(optimizer, Linear(), Budget(steps=4))
+    assert drive(second, 4) == pytest.approx([0.1, 0.075, 0.05, 0.025])
+
+
+def test_optimizers_can_still_be_copied_and_pickled() -> None:
+    import pickle
+
+    scheduler = Scheduler(sgd(), Linear(), Budget(steps=4))
+    drive(scheduler, 1)
+    assert copy.deepcopy(scheduler.optimizer).param_groups[0]["lr"] == pytest.approx(0.075)
+    assert pickle.loads(pickle.dumps(scheduler.optimizer)).param_groups[0]["lr"] == pytest.approx(0.075)
+
+
+def test_seconds_leave_out_pauses() -> None:
+    time = [0.0]
+    scheduler = Scheduler(sgd(), Linear(), Budget(seconds=10), now=lambda: time[0])
+    time[0] += 4
+    with scheduler.paused():
+        time[0] += 100
+    drive(scheduler, 1)
+    assert scheduler.spent == 4
+    assert scheduler.get_last_lr() == [pytest.approx(0.06)]
