@@ -75,7 +75,11 @@ def compare(
     console = Console()
     if bf16 and "AVX512" not in torch.backends.cpu.get_cpu_capability():
         console.print("This processor has no bfloat16 instructions, so --bf16 will be slower than without.")
-    found = _run(comparison, folder, console, processes, threads)
+    try:
+        found = _run(comparison, folder, console, processes, threads)
+    except KeyboardInterrupt:
+        print("lehr: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        raise typer.Exit(130) from None
     console.print(_table(found, chosen.metric))
     console.print(f"\n{lab.verdict(found)}", highlight=False)
     console.print(f"Report: {lab.write_report(folder).resolve()}", highlight=False, soft_wrap=True)

@@ -44,9 +44,6 @@ def run() -> None:
     except (ValueError, OSError) as error:
         print(f"lehr: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nlehr: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
-        sys.exit(130)
 
 
 def _sentence(error: Exception) -> str:

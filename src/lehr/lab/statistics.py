@@ -110,9 +110,14 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _paired_test(gaps: Sequence[float]) -> tuple[float | None, float | None, float | None]:
-    """Confidence interval and p-value of the mean gap; without spread no test is possible."""
-    if len(gaps) < 2 or float(np.ptp(gaps)) == 0.0:
+    """Confidence interval and p-value of the mean gap (paired t-test).
+
+    Gaps that are all the same have no spread for a t-test; there the p-value is that of flipping signs, 2^(1 - n).
+    """
+    if len(gaps) < 2:
         return None, None, None
+    if float(np.ptp(gaps)) <= 1e-9 * float(np.max(np.abs(gaps))):
+        return None, None, 2.0 ** (1 - len(gaps)) if any(gaps) else 1.0
     test = stats.ttest_1samp(gaps, 0.0)
     interval = test.confidence_interval(0.95)
     return float(interval.low), float(interval.high), float(test.pvalue)

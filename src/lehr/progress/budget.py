@@ -148,7 +148,7 @@ class Budget:
 
     @property
     def total(self) -> float:
-        """The amount in what is counted: updates for steps and epochs, otherwise the unit itself."""
+        """The amount in what is counted, which is updates for steps and epochs and otherwise the unit itself."""
         if self.epochs is not None:
             assert self.steps_per_epoch is not None
             return _whole(self.epochs * self.steps_per_epoch)

@@ -118,7 +118,7 @@ class Scheduler(LRScheduler):
 
     @property
     def spent(self) -> float:
-        """How much is spent: updates under a budget of steps or epochs, else in the budget's unit."""
+        """How much is spent, in updates under a budget of steps or epochs and else in the budget's unit."""
         return self.clock.spent
 
     @property
@@ -127,7 +127,7 @@ class Scheduler(LRScheduler):
         return self.clock.finished
 
     def remaining(self) -> float:
-        """How much is left: updates under a budget of steps or epochs, else in the budget's unit."""
+        """How much is left, in updates under a budget of steps or epochs and else in the budget's unit."""
         return self.clock.remaining
 
     def paused(self) -> AbstractContextManager[None]:

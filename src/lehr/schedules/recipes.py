@@ -19,8 +19,8 @@ def clr_decay(low: float, until: float) -> Schedule:
 
     Source: Smith 2017 (arXiv 1506.01186), section 3.1.
 
-    >>> clr_decay(low=0.2, until=0.5)(0.25)
-    0.6
+    >>> [clr_decay(low=0.5, until=0.5)(p) for p in (0.0, 0.25, 0.5, 1.0)]
+    [1.0, 0.75, 0.5, 0.5]
     """
     return Linear(1.0, low).until(until)
 

@@ -1,0 +1,44 @@
+# The verbs of this repository; continuous integration calls the same ones.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install demo test check bench docs clean
+.DEFAULT_GOAL := install
+
+# Everything, for developing.
+install: .venv/installed-dev
+
+# The main job: which schedule gets the most out of ten epochs of digits? Prints where the report is.
+demo: .venv/installed-lab
+	$(BIN)/lehr compare --task digits --budget 10ep --seeds 5 --lr-grid 0.03,0.1,0.3,1 \
+		--methods linear,cosine,rex,knee,one_cycle,step,triangular,constant --out demo
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -q
+
+check: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --fresh-env docs docs/_build/html
+
+bench: .venv/installed-dev
+	$(BIN)/python bench/scheduler_step.py
+
+docs: .venv/installed-dev
+	$(BIN)/sphinx-build --nitpicky docs docs/_build/html
+
+clean:
+	rm -rf .venv docs/_build docs/_pictures demo
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed-lab: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab]'
+	touch $@
+
+.venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,dev]'
+	touch $@ .venv/installed-lab

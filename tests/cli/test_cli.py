@@ -1,0 +1,107 @@
+"""The command line: what it shows, and errors as one sentence with exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lehr.__main__ import main
+
+
+def lehr(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run the command line in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["lehr", *arguments])
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    return int(exit_.value.code or 0)
+
+
+def test_show_draws_in_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lehr(monkeypatch, "show", "Linear().after_warmup(0.05) * Triangular(cycles=4)", "--lr", "0.4") == 0
+    shown = capsys.readouterr().out
+    assert "Linear().after_warmup(0.05) * Triangular(cycles=4)" in shown
+    assert any(0x2800 < ord(character) < 0x2900 for character in shown)  # braille dots
+    assert "at  50%: 0" in shown
+
+
+@pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_show_writes_pictures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: str, magic: bytes) -> None:
+    path = tmp_path / f"picture.{ending}"
+    assert lehr(monkeypatch, "show", "one_cycle", "--out", str(path)) == 0
+    assert path.read_bytes().startswith(magic)
+    assert path.stat().st_size > 3_000
+
+
+def test_lists(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lehr(monkeypatch, "methods") == 0
+    assert "Steps()" in capsys.readouterr().out
+    assert lehr(monkeypatch, "tasks") == 0
+    shown = capsys.readouterr().out
+    assert "tinyshakespeare" in shown
+    assert "loss per token" in shown
+    assert lehr(monkeypatch, "--version") == 0
+    assert lehr(monkeypatch, "--help") == 0
+
+
+def test_compare_end_to_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ("compare", "--methods", "linear,Cosine().after_warmup(0.1)", "--budget", "2ep", "--seeds", "2")
+    assert lehr(monkeypatch, *arguments, "--out", str(out), "--lr-grid", "0.1,0.05") == 0
+    shown = capsys.readouterr().out
+    assert "Test accuracy after 2ep" in shown
+    assert str(out / "report.html") in shown
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "results.json", "runs"]
+    assert len(list((out / "runs").iterdir())) == 8
+    page = (out / "report.html").read_text()
+    (out / "report.html").unlink()
+    assert lehr(monkeypatch, "report", str(out)) == 0
+    assert len((out / "report.html").read_text()) == pytest.approx(len(page), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("compare", "--task", "diggits"), "unknown task 'diggits' (did you mean digits?)"),
+        (("compare", "--methods", "liner"), "unknown method 'liner' (did you mean linear?)"),
+        (("compare", "--methods", "Linear(nonsense=3)"), "unexpected keyword argument 'nonsense'"),
+        (("compare", "--budget", "10"), "the budget '10' has no unit"),
+        (("compare", "--budget", "-3ep"), "epochs must be above 0"),
+        (("compare", "--lr-grid", "0.1,big"), "--lr-grid: 'big' is not a learning rate"),
+        (("compare", "--lr", "-1"), "--lr: a learning rate must be above 0"),
+        (("compare", "--lr", "1", "--lr-grid", "1,2"), "--lr and --lr-grid exclude each other"),
+        (("compare", "--out", "/dev/null/results"), "/dev/null/results"),
+        (("compare", "--data", "/nowhere", "--task", "cifar10"), "--data: there is no folder /nowhere"),
+        (("compare", "--seeds", "0"), "seeds"),
+        (("show", "Linear() + 1"), "schedules can only be multiplied"),
+        (("show", "linear", "--out", "picture.gif"), "picture.gif must end in .png, .svg or .pdf"),
+        (("report", "/nowhere"), "there is no file /nowhere/results.json"),
+        (("shw",), "shw"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert lehr(monkeypatch, *arguments) == 2
+    said = capsys.readouterr()
+    assert sentence in said.err
+    assert "Traceback" not in said.err
+    assert list(tmp_path.rglob("*.html")) == []
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name == "typer" or name.startswith("lehr.cli")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "typer", None)
+    monkeypatch.setattr(sys, "argv", ["lehr"])
+    with pytest.raises(SystemExit, match=r"needs typer; install it with: pip install 'lehr\[lab\]'"):
+        main()

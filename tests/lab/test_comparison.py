@@ -1,0 +1,121 @@
+"""What the runs amount to: ranks, ties, divergence, targets, cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.small import run
+from lehr import lab
+from lehr.lab.comparison import SEARCH_SEED, Job, choose_rates, results
+from lehr.lab.report import render
+
+
+def found(tests: dict[str, list[float | None]], metric: lab.Metric = lab.ACCURACY, **arguments: object) -> dict:
+    names = ",".join(tests)
+    comparison = lab.Comparison(
+        "digits", lab.load_methods(names), lab.Settings("10ep"), seeds=len(next(iter(tests.values()))), **arguments
+    )
+    runs = [
+        run(name, seed, value, diverged_at=None if value is not None else 5)
+        for name, values in tests.items()
+        for seed, value in enumerate(values)
+    ]
+    searched = [run(name, SEARCH_SEED, 0.5, lr=lr) for name in tests for lr in comparison.lr_grid]
+    return results(comparison, metric, runs, searched, "lehr compare")
+
+
+def test_the_best_mean_wins_and_others_tie_or_do_worse() -> None:
+    told = found({"linear": [0.90, 0.91, 0.92], "cosine": [0.89, 0.92, 0.905], "step": [0.70, 0.71, 0.722]})
+    assert [row["method"] for row in told["methods"]] == ["linear", "cosine", "step"]
+    assert (told["best"], told["tied_with_best"]) == ("linear", ["cosine"])
+    assert lab.verdict(told) == (
+        "linear reached 91.00 %, but cosine ties with it: the difference may well be chance. Worse: step."
+    )
+
+
+def test_lower_may_be_better() -> None:
+    told = found({"linear": [2.0, 2.1, 2.2], "cosine": [1.0, 1.1, 1.21]}, lab.TOKEN_LOSS)
+    assert told["best"] == "cosine"
+    assert told["methods"][1]["against_best"]["difference"] > 0
+    assert lab.verdict(told) == "cosine won with 1.1033; no other method ties with it."
+
+
+def test_a_method_that_diverges_cannot_win() -> None:
+    told = found({"linear": [0.5, 0.51, 0.52], "constant": [0.9, None, 0.91]})
+    assert told["best"] == "linear"
+    row = told["methods"][1]
+    assert row["diverged"] == [{"seed": 1, "update": 5}]
+    assert row["test"]["n"] == 2
+    assert "1 of 3 diverged" in render(told)
+    assert "diverged (loss not finite) with seed 1 at update 5" in render(told)
+
+
+def test_all_may_diverge() -> None:
+    told = found({"linear": [None, None], "constant": [None, None]})
+    assert told["best"] is None
+    assert lab.verdict(told).startswith("No method finished all its runs")
+    assert "2 of 2 diverged" in render(told)
+
+
+def test_one_seed_claims_nothing() -> None:
+    told = found({"linear": [0.9], "cosine": [0.8]})
+    assert "one seed cannot show" in lab.verdict(told)
+    assert "untested" in render(told)
+
+
+def test_one_method_is_alone() -> None:
+    assert lab.verdict(found({"linear": [0.9, 0.8]})) == "linear reached 85.00 %, alone."
+
+
+def test_the_way_to_the_winners_result() -> None:
+    told = found({"linear": [0.8, 0.8, 0.83], "cosine": [0.82, 0.7, 0.7]})
+    rows = {row["method"]: row["to_target"] for row in told["methods"]}
+    assert told["target"] == pytest.approx(0.81)
+    assert rows["linear"] == {"reached": 1, "of": 3, "updates": 20, "seconds": 0.2}
+    assert rows["cosine"] == {"reached": 1, "of": 3, "updates": 20, "seconds": 0.2}
+
+
+def test_the_search_is_part_of_the_cost() -> None:
+    told = found({"linear": [0.9, 0.8], "cosine": [0.8, 0.7]}, lr_grid=(0.1, 0.2, 0.3))
+    row = told["methods"][0]
+    assert (row["search_cost"]["runs"], row["search_cost"]["updates"], row["cost"]["runs"]) == (3, 120, 2)
+    assert row["lr_at_edge"]
+    assert "Choosing the peak rate" in render(told)
+
+
+def test_rates_are_chosen_on_validation() -> None:
+    runs = [run("a", 0, 0.7, lr=0.1), run("a", 0, 0.9, lr=0.2), run("a", 0, None, lr=0.4, diverged_at=3)]
+    runs += [run("b", 0, None, lr=lr, diverged_at=3) for lr in (0.4, 0.1)]
+    assert choose_rates(runs, lab.ACCURACY) == {"a": 0.2, "b": 0.1}
+    assert choose_rates(runs[:2], lab.TOKEN_LOSS) == {"a": 0.1}
+
+
+def test_files_are_readable_and_unique() -> None:
+    jobs = [Job(method, lr, seed) for method in lab.load_methods("linear,Linear(),Linear(1),Linear(1.0)")
+            for lr in (None, 0.1) for seed in (0, SEARCH_SEED)]  # fmt: skip
+    names = [job.file for job in jobs]
+    assert len(set(names)) == len(names)
+    assert names[0] == "linear_lr-task_seed-0.json"
+    assert names[3] == "linear_lr-0.1_search.json"
+    assert all("/" not in name and " " not in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "--methods is empty"),
+        ("linear,linear", "--methods names linear twice"),
+        ("liner", r"unknown method 'liner' \(did you mean linear\?\)"),
+        ("Liner()", "unknown schedule 'Liner'"),
+    ],
+)
+def test_bad_methods(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        lab.load_methods(text)
+
+
+def test_every_method_says_whose_it_is() -> None:
+    for name, method in lab.METHODS.items():
+        assert method.name == name
+        assert method.source
+        assert repr(method.policy())

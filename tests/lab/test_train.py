@@ -1,0 +1,155 @@
+"""One run: fair, repeatable, honest about divergence and cost."""
+
+import math
+
+import pytest
+import torch
+
+import lehr
+from lab.small import task
+from lehr import lab
+from lehr.lab.train import budget_for
+
+LINEAR, CONSTANT = lab.METHODS["linear"], lab.METHODS["constant"]
+
+
+def train(method: lab.Method = LINEAR, budget: str = "5ep", seed: int = 0, **arguments: object) -> lab.Run:
+    chosen = arguments.pop("task", None) or task()
+    assert isinstance(chosen, lab.Task)
+    return lab.train(chosen, chosen.load(), method, lab.Settings(budget, 4), seed, **arguments)  # type: ignore[arg-type]
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    one, two, other = train(), train(), train(seed=1)
+    assert [row["train_loss"] for row in one.curve] == [row["train_loss"] for row in two.curve]
+    assert one.test == two.test
+    assert one.curve[0]["train_loss"] != other.curve[0]["train_loss"]
+
+
+def test_methods_share_initial_weights_and_batches() -> None:
+    """With rate zero nothing is learned, so all methods see the same losses if the rest is the same."""
+    still = [train(method, lr=1e-30) for method in (LINEAR, CONSTANT)]
+    assert [row["train_loss"] for row in still[0].curve] == [row["train_loss"] for row in still[1].curve]
+
+
+def test_the_rates_are_the_schedules() -> None:
+    run = train(lr=0.25)
+    assert run.lr == 0.25
+    assert run.rates[:3] == [(k / 50, 0.25 * (1 - k / 50)) for k in range(3)]
+    assert run.rates[-1] == (1.0, 0.0)
+
+
+def test_groups_keep_their_ratios_under_another_peak() -> None:
+    rates = []
+
+    def optimizer(model: torch.nn.Module) -> torch.optim.Optimizer:
+        weight, bias = model.parameters()
+        made = torch.optim.SGD([{"params": [weight], "lr": 0.5}, {"params": [bias], "lr": 0.05}])
+        made.register_step_pre_hook(lambda *_: rates.append([group["lr"] for group in made.param_groups]))
+        return made
+
+    train(CONSTANT, "1steps", task=task(optimizer=optimizer), lr=0.1)
+    assert rates == [[pytest.approx(0.1), pytest.approx(0.01)]]
+
+
+@pytest.mark.parametrize(("budget", "updates"), [("5ep", 50), ("17steps", 17), ("100samples", 13), ("0.5ep", 5)])
+def test_budgets_buy_updates(budget: str, updates: int) -> None:
+    run = train(budget=budget)
+    assert run.updates == run.forward_passes == updates
+    assert run.curve[-1]["update"] == updates
+    assert run.curve[-1]["progress"] >= 1.0
+
+
+def test_seconds_are_spent_on_training_alone() -> None:
+    run = train(budget="0.3s")
+    assert 0.3 <= run.seconds < 0.6
+    assert run.updates > 10
+
+
+def test_tokens_are_counted_for_sequences() -> None:
+    tokens = torch.zeros(64, 16, dtype=torch.int64)
+    made = lab.Data((tokens, tokens), (tokens, tokens), (tokens, tokens))
+    assert budget_for(task(data=made), made, "1280tok").updates == 10
+
+
+def test_a_diverged_run_says_when() -> None:
+    run = train(CONSTANT, lr=1e30, task=task(loss=torch.nn.functional.mse_loss, model=_to_targets, data=_regression()))
+    assert run.diverged_at is not None
+    assert 0 < run.diverged_at < 20
+    assert run.test is None
+    assert run.validation is None
+
+
+def _to_targets() -> torch.nn.Module:
+    return torch.nn.Linear(4, 1)
+
+
+def _regression() -> lab.Data:
+    inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    return lab.split(inputs, inputs.sum(1, keepdim=True), validation=20, test=20)
+
+
+def test_other_metrics() -> None:
+    regression = task(
+        loss=torch.nn.functional.mse_loss, model=_to_targets, data=_regression(), metric=lab.MEAN_SQUARED_ERROR
+    )
+    run = train(budget="20ep", task=regression, lr=0.05)
+    assert run.test is not None
+    assert run.test < 0.01
+
+
+def test_a_search_run_does_not_look_at_the_test_set() -> None:
+    made = lab.split(torch.randn(100, 4), torch.zeros(100, dtype=torch.int64), validation=20, test=20)
+    poisoned = lab.Data(made.train, made.validation, (torch.full((20, 4), math.nan), made.test[1]))
+    seen = []
+    metric = lab.Metric("seen", lambda outputs, _: seen.append(bool(outputs.isnan().any())) or torch.tensor(0.0))
+    train(task=task(data=poisoned, metric=metric), look_at_test=False)
+    assert not any(seen)
+    train(task=task(data=poisoned, metric=metric))
+    assert seen.count(True) == 1  # looked at once
+
+
+def test_policies_see_the_loss() -> None:
+    from contract.policies import Plateau
+
+    run = train(lab.Method("plateau", Plateau, "tests"))
+    assert run.rates[0][1] >= run.rates[-1][1]
+    assert run.policy == "Plateau()"
+
+
+def test_bfloat16_and_images() -> None:
+    images = torch.randn(80, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    small = task(
+        data=lab.split(images, (images.mean((1, 2, 3)) > 0).long(), validation=20, test=20),
+        model=lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)),
+    )
+    full = lab.train(small, small.load(), LINEAR, lab.Settings("20steps", 4), 0, lr=0.05)
+    half = lab.train(small, small.load(), LINEAR, lab.Settings("20steps", 4, bf16=True), 0, lr=0.05)
+    assert half.curve[-1]["train_loss"] == pytest.approx(full.curve[-1]["train_loss"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "Task: batch_size must be a whole number above 0; got 0"),
+        ({"model": torch.nn.Linear(4, 2).weight}, TypeError, "Task: model must be a function"),
+        ({"metric": "accuracy"}, TypeError, "Task: metric must be a lehr.lab.Metric"),
+    ],
+)
+def test_bad_tasks(changes: dict[str, object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        task(**changes)
+
+
+def test_bad_data() -> None:
+    with pytest.raises(TypeError, match="Task: data must be a lehr.lab.Data or a function that returns one; got list"):
+        task(data=list).load()
+    with pytest.raises(ValueError, match="batch_size 100 is more than the 80 training examples"):
+        task(batch_size=100).load()
+    with pytest.raises(ValueError, match="leave nothing of 10 examples to train on"):
+        lab.split(torch.zeros(10), torch.zeros(10), validation=5, test=5)
+    with pytest.raises(ValueError, match="Data: test has 3 inputs, but 2 targets"):
+        lab.Data(*[(torch.zeros(2), torch.zeros(2))] * 2, (torch.zeros(3), torch.zeros(2)))
+    with pytest.raises(ValueError, match="exactly one of|has no unit"):
+        budget_for(task(), task().load(), "10")
+    assert lehr.Budget.parse("1h").seconds == 3600

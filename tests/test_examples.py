@@ -1,0 +1,35 @@
+"""The examples run, and short scripts stay short."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lehr import lab
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("stop_and_resume", "bit for bit"), ("train_for_a_minute", "lr 0.00e+00  accuracy")]
+)
+def test_scripts_run(name: str, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py"), "1"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+
+
+def test_the_own_task_is_a_task() -> None:
+    task = lab.load_task(f"{EXAMPLES / 'own_task.py'}:make_task")
+    run = lab.train(task, task.load(), lab.METHODS["linear"], lab.Settings("20ep", 2), seed=0)
+    assert run.test is not None
+    assert run.test > 0.75
+
+
+def test_examples_stay_short() -> None:
+    assert all(len(path.read_text().splitlines()) < 60 for path in EXAMPLES.glob("*.py"))
