@@ -56,7 +56,7 @@ def draw_all(folder: Path) -> None:
 def _gallery(expressions: list[str], columns: int = 3) -> Figure:
     rows = -(-len(expressions) // columns)
     figure = Figure(figsize=(9.6, 1.9 * rows), layout="constrained")
-    progress = np.linspace(0.0, 1.0, 1201)
+    progress = np.linspace(0.0, 1.0, 1200, endpoint=False)  # at 1 itself a cycle has begun anew
     for place, expression in enumerate(expressions, start=1):
         axes = figure.add_subplot(rows, columns, place)
         axes.plot(progress, lehr.parse_schedule(expression)(progress), color=ACCENT, linewidth=1.8)

@@ -12,7 +12,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("lehr"):
             raise
-        sys.exit(f"lehr: the command line needs {error.name}; install it with: pip install 'lehr[lab]'")
+        print(f"lehr: the command line needs {error.name}; install it with: pip install 'lehr[lab]'", file=sys.stderr)
+        sys.exit(2)
     run()
 
 
