@@ -43,6 +43,13 @@ def _example_setup(namespace: dict[str, Any]) -> None:
     namespace.update(_names())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The examples of a page build on each other, so one worker runs them all."""
+    for item in items:
+        if item.path.suffix == ".md":
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/*.md"],

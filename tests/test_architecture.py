@@ -12,12 +12,12 @@ def test_data_flows_one_way() -> None:
 
 
 def test_source_files_stay_short() -> None:
+    """Under 300 lines, save for the scheduler's one class, half of which is documentation."""
     long = {
-        str(path.relative_to(ROOT)): lines
-        for path in (ROOT / "src").rglob("*.py")
-        if (lines := len(path.read_text().splitlines())) > 380
+        path.name: lines for path in (ROOT / "src").rglob("*.py") if (lines := len(path.read_text().splitlines())) > 300
     }
-    assert long == {}
+    assert set(long) <= {"scheduler.py"}
+    assert max(long.values(), default=0) < 380
 
 
 def test_version_and_changelog_agree() -> None:

@@ -30,6 +30,17 @@ def test_products_need_what_their_parts_need_and_remember_both() -> None:
     assert repr(product) == "Plateau() * Plateau() * Follow(Linear())"
 
 
+def test_schedules_multiply_with_policies_from_either_side() -> None:
+    assert factors(Linear() * Plateau()) == factors(Plateau() * Linear()) == 0.5
+    assert factors(Linear() * Follow(Linear(), Cosine())) == (0.25, 0.25)
+
+
+def test_products_of_what_only_follows_still_only_follow() -> None:
+    product = Follow(Linear(), Cosine()) * Linear() * 0.5
+    assert isinstance(product, Follow)
+    assert product.at(0.5) == (0.125, 0.125)
+
+
 def test_only_schedules_are_followed() -> None:
     with pytest.raises(TypeError, match="Follow takes one schedule, or one for each parameter group"):
         Follow()

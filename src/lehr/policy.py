@@ -16,7 +16,7 @@ class Moment:
 
     Args:
         progress: share of the budget spent, at least 0.
-        loss: this update's training loss, averaged over ranks; None when only time has passed.
+        loss: this update's training loss, averaged over ranks and without graph; None when only time has passed.
         loss_at: factor -> loss after a trial step with that factor; None when nobody handed one in.
 
     >>> Moment(progress=0.5).loss is None
@@ -31,9 +31,10 @@ class Moment:
 class Policy(ABC):
     """A rule that says, from one moment of training to the next, which factor each group of parameters gets.
 
-    The scheduler asks `factors` after every update, with the progress alone, and at every `scheduler.observe(...)`,
-    with the signals handed in. Prefer a `Schedule` where the clock is all you look at. Policies multiply with
-    schedules and with each other: `tuner * Linear()`.
+    The scheduler asks `factors` at every `scheduler.observe(...)`, with the signals handed in, and whenever else rates
+    must be set (after an update, for new parameter groups), with the progress alone. Asked with the progress alone, a
+    policy answers from what it remembers and does not change. Prefer a `Schedule` where the clock is all you look at.
+    Policies multiply with schedules and with each other: `tuner * Linear()`.
 
     A policy that must see the loss lists it in `needs`, and `observe` then insists on it (and averages it over ranks).
 
@@ -74,10 +75,10 @@ class Policy(ABC):
 
     def __mul__(self, other: Policy | Schedule | float) -> Policy:
         """Both policies' factors multiplied, group by group."""
-        return _Times(self, as_policy(other))
+        return _product(self, other)
 
     def __rmul__(self, other: Schedule | float) -> Policy:
-        return _Times(as_policy(other), self)
+        return _product(other, self)
 
 
 class Follow(Policy):
@@ -109,6 +110,15 @@ class Follow(Policy):
 
     def __repr__(self) -> str:
         return f"Follow({', '.join(map(repr, self.schedules))})"
+
+
+def _product(first: Policy | Schedule | float, second: Policy | Schedule | float) -> Policy:
+    one, two = as_policy(first), as_policy(second)
+    if not isinstance(one, Follow) or not isinstance(two, Follow):
+        return _Times(one, two)
+    groups = max(len(one.schedules), len(two.schedules))  # schedules stay schedules, which can be previewed
+    wide = [policy.schedules * (groups if len(policy.schedules) == 1 else 1) for policy in (one, two)]
+    return Follow(*(x * y for x, y in zip(*wide, strict=True)))
 
 
 class _Times(Policy):

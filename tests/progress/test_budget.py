@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 
@@ -40,6 +41,7 @@ def test_epochs_from_text_need_their_length() -> None:
         ("", "'' is not a budget; write a number and a unit"),
         ("10", "the budget '10' has no unit; write for example 10steps or 10ep"),
         ("tenep", "'tenep' is not a budget"),
+        ("5M", "unknown unit 'M'"),
         ("10 parsecs", "unknown unit 'parsecs' in the budget '10 parsecs'"),
         ("0ep", "Budget: epochs must be above 0"),
         ("-3h", "Budget: seconds must be above 0"),
@@ -101,6 +103,11 @@ def test_fractions_convert_units() -> None:
     assert budget.fraction(samples=6_400) == pytest.approx(0.1)
     assert Budget(samples=64_000, samples_per_step=32, steps_per_epoch=200).fraction(epochs=1) == pytest.approx(0.1)
     assert Budget(seconds=3600).fraction(seconds=900) == 0.25
+    assert budget.fraction(steps=0) == 0
+
+
+def test_numbers_of_numpy_become_plain_ones() -> None:
+    assert repr(Budget(steps=np.int64(5), samples_per_step=np.float32(0.5))) == "Budget(steps=5, samples_per_step=0.5)"
 
 
 @pytest.mark.parametrize(

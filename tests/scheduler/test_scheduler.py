@@ -68,6 +68,10 @@ def test_bad_names() -> None:
         Scheduler(sgd(), Linear(), Budget(steps=1), also={"wd": Linear()})
     with pytest.raises(ValueError, match="nesterov is False, which is no number"):
         Scheduler(sgd(), Linear(), Budget(steps=1), also={"nesterov": Linear()})
+    with pytest.raises(ValueError, match="also cannot hold lr"):
+        Scheduler(sgd(), Linear(), Budget(steps=1), also={"lr": Linear()})
+    with pytest.raises(TypeError, match=r"also\['momentum'\] must be a schedule|expected a schedule"):
+        Scheduler(sgd(), Linear(), Budget(steps=1), also={"momentum": "linear"})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="takes no epoch"):
         Scheduler(sgd(), Linear(), Budget(steps=1)).step(3)
 
@@ -150,6 +154,48 @@ class TestCounting:
             scheduler.step()
         assert scheduler.spent == 50
 
+    def test_samples_of_batches_whose_step_came_too_early_are_kept(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(samples=100))
+        with pytest.warns(BudgetWarning, match="no optimizer update"):
+            for batch in range(4):
+                scheduler.observe(samples=10)
+                if batch == 3:
+                    scheduler.optimizer.step()
+                scheduler.step()
+        assert scheduler.spent == 40
+
+    def test_what_was_observed_beats_what_was_expected(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(tokens=1000, tokens_per_step=100))
+        scheduler.observe(tokens=torch.tensor(37))
+        drive(scheduler, 1)
+        assert scheduler.spent == 37
+        drive(scheduler, 1)
+        assert scheduler.spent == 137
+
+    @pytest.mark.parametrize("amount", [math.nan, math.inf, -5])
+    def test_amounts_that_are_none_are_refused(self, amount: float) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(tokens=1000))
+        with pytest.raises(ValueError, match="observe: tokens must be a finite number, at least 0"):
+            scheduler.observe(tokens=amount)
+
+    def test_a_step_that_only_sets_up_the_optimizers_state_does_not_count(self) -> None:
+        from torch.distributed.checkpoint.state_dict import get_state_dict, set_optimizer_state_dict
+
+        model = torch.nn.Linear(2, 2)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        scheduler = Scheduler(optimizer, Linear(), Budget(steps=10))
+        _, state = get_state_dict(model, optimizer)
+        model(torch.ones(1, 2)).sum().backward()
+        drive(scheduler, 1)
+        set_optimizer_state_dict(model, optimizer, optim_state_dict=state)
+        drive(scheduler, 1)
+        assert scheduler.spent == 2
+
+    def test_updates_at_a_rate_of_zero_count(self) -> None:
+        scheduler = Scheduler(sgd(), Linear().after_warmup(0.5), Budget(steps=10))
+        assert drive(scheduler, 1) == [0.0]
+        assert scheduler.spent == 1
+
     def test_samples_nobody_told_are_asked_for(self) -> None:
         scheduler = Scheduler(sgd(), Linear(), Budget(tokens=100))
         scheduler.optimizer.step()
@@ -228,8 +274,66 @@ class TestTensorRates:
     def test_vectors_are_refused(self) -> None:
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
         optimizer.param_groups[0]["lr"] = torch.ones(3)
-        with pytest.raises(ValueError, match="parameter group 0: lr must hold one number"):
+        with pytest.raises(ValueError, match="parameter group 0: lr must hold one floating-point number"):
             Scheduler(optimizer, Linear(), Budget(steps=10))
+
+    def test_optimizers_that_share_a_tensor_do_not_share_a_schedule(self) -> None:
+        shared = torch.tensor(0.1)
+        optimizers = [torch.optim.SGD([torch.zeros(1)], lr=shared) for _ in range(2)]
+        warm = Scheduler(optimizers[0], Linear().after_warmup(0.5), Budget(steps=10))
+        flat = Scheduler(optimizers[1], lehr.Constant(), Budget(steps=10))
+        drive(warm, 5)
+        drive(flat, 5)
+        assert flat.base_lrs == pytest.approx([0.1])
+        assert [float(o.param_groups[0]["lr"]) for o in optimizers] == pytest.approx([0.1, 0.1])
+        drive(warm, 2)
+        assert [float(o.param_groups[0]["lr"]) for o in optimizers] == pytest.approx([0.06, 0.1])
+
+    def test_the_default_of_a_later_group_is_the_optimizers_own(self) -> None:
+        groups = [{"params": [torch.zeros(1)], "lr": torch.tensor(0.5)}, {"params": [torch.zeros(1)]}]
+        optimizer = torch.optim.SGD(groups, lr=torch.tensor(0.1))
+        scheduler = Scheduler(optimizer, Linear(), Budget(steps=10))
+        drive(scheduler, 5)
+        optimizer.add_param_group({"params": [torch.ones(1)]})
+        drive(scheduler, 1)
+        assert scheduler.base_lrs == pytest.approx([0.5, 0.1, 0.1])
+
+    def test_whole_numbers_are_refused(self) -> None:
+        with pytest.raises(ValueError, match="lr must hold one floating-point number; got a tensor of torch.int64"):
+            Scheduler(torch.optim.SGD([torch.zeros(1)], lr=torch.tensor(1)), Linear(), Budget(steps=10))
+
+
+class TestGroupsThatChange:
+    def test_a_group_replaced_by_another_joins_in(self) -> None:
+        groups = [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}]
+        scheduler = Scheduler(torch.optim.SGD(groups, lr=0.1), Linear(), Budget(steps=10))
+        drive(scheduler, 3)
+        scheduler.optimizer.param_groups.pop(0)
+        scheduler.optimizer.add_param_group({"params": [torch.zeros(1)], "lr": 0.2})
+        drive(scheduler, 3)
+        assert [group["lr"] for group in scheduler.optimizer.param_groups] == pytest.approx([0.04, 0.08])
+        assert scheduler.get_last_lr() == pytest.approx([0.04, 0.08])
+
+    def test_rates_are_known_at_once(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=10), count="calls")
+        for _ in range(5):
+            scheduler.step()
+        scheduler.optimizer.add_param_group({"params": [torch.zeros(1)], "lr": 0.4})
+        assert scheduler.get_last_lr() == pytest.approx([0.05, 0.2])
+        assert scheduler.optimizer.param_groups[1]["lr"] == pytest.approx(0.2)
+
+    def test_momentum_in_some_groups_and_betas_in_others(self) -> None:
+        class Hybrid(torch.optim.Optimizer):
+            def step(self, closure=None):
+                return None
+
+        groups = [{"params": [torch.zeros(1)], "momentum": 0.95}, {"params": [torch.zeros(1)], "betas": (0.9, 0.99)}]
+        optimizer = Hybrid(groups, {"lr": 0.1})
+        scheduler = Scheduler(optimizer, Linear(), Budget(steps=4), also={"momentum": Linear(1, 0.5)})
+        drive(scheduler, 2)
+        assert optimizer.param_groups[0]["momentum"] == pytest.approx(0.95 * 0.75)
+        assert optimizer.param_groups[1]["betas"] == (pytest.approx(0.9 * 0.75), 0.99)
+        assert "momentum" not in optimizer.param_groups[1]
 
 
 class TestPreview:
@@ -341,6 +445,51 @@ class TestResume:
         with pytest.raises(ValueError, match="accept takes curve, budget, groups, base_lrs; got horizon"):
             scheduler.load_state_dict(scheduler.state_dict(), accept="horizon")
 
+    def test_between_an_update_and_its_step(self) -> None:
+        """Frameworks that step once an epoch save in the middle of one."""
+        first = Scheduler(sgd(), Linear(), Budget(epochs=2, steps_per_epoch=8))
+        for _ in range(5):
+            first.optimizer.step()
+        second = Scheduler(sgd(), Linear(), Budget(epochs=2, steps_per_epoch=8))
+        second.load_state_dict(first.state_dict())
+        for _ in range(3):
+            second.optimizer.step()
+        second.step()
+        assert second.spent == 8
+
+    def test_between_the_loss_and_its_update(self) -> None:
+        from contract.policies import Plateau
+
+        first = Scheduler(sgd(), Plateau(), Budget(steps=8))
+        first.observe(loss=1.0)
+        first.observe(loss=2.0)
+        second = Scheduler(sgd(), Plateau(), Budget(steps=8))
+        second.load_state_dict(first.state_dict())
+        assert second.get_last_lr() == first.get_last_lr() == [0.05]
+
+    def test_seconds_do_not_become_steps(self) -> None:
+        first = Scheduler(sgd(), Linear(), Budget(steps=1000))
+        drive(first, 5)
+        second = Scheduler(sgd(), Linear(), Budget(seconds=3600))
+        with pytest.raises(ValueError, match=r"counts updates \(Budget\(steps=1000\)\), but .* counts seconds"):
+            second.load_state_dict(first.state_dict(), accept="budget")
+        assert second.spent == 0
+
+    def test_the_same_budget_in_other_words_is_the_same(self) -> None:
+        first = Scheduler(sgd(), Linear(1, 0), Budget(steps=100))
+        drive(first, 5)
+        second = Scheduler(sgd(), Linear(1.0, 0.0), Budget(epochs=10, steps_per_epoch=10, samples_per_step=32))
+        second.load_state_dict(first.state_dict())
+        assert second.spent == 5
+
+    def test_a_turn_survives_another_batch_size(self) -> None:
+        first = Scheduler(sgd(), Linear(), Budget(tokens=1000, tokens_per_step=10))
+        drive(first, 50)
+        first.rebudget(Budget(tokens=2000, tokens_per_step=10), how="continue")
+        second = Scheduler(sgd(), Linear(), Budget(tokens=2000, tokens_per_step=20))
+        second.load_state_dict(first.state_dict())
+        assert second.progress == first.progress == 0.5
+
 
 class TestRebudget:
     def test_continue_keeps_the_factor_and_reaches_the_same_end(self) -> None:
@@ -360,8 +509,43 @@ class TestRebudget:
         assert scheduler.get_last_lr() == [pytest.approx(0.09)]
         assert scheduler.preview().rates[0] == tuple(scheduler.get_last_lr())
 
+    def test_nothing_is_left_to_continue_of_a_finished_run(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=4))
+        drive(scheduler, 4)
+        with pytest.raises(ValueError, match="nothing of the curve is left to continue; use how='jump'"):
+            scheduler.rebudget(Budget(steps=8), how="continue")
+
+    def test_without_an_end_continuing_does_not_jump_either(self) -> None:
+        scheduler = Scheduler(sgd(), lehr.Triangular(), Budget.every(steps=10))
+        drive(scheduler, 43)
+        before = scheduler.get_last_lr()
+        scheduler.rebudget(Budget.every(steps=40), how="continue")
+        assert scheduler.get_last_lr() == pytest.approx(before)
+        assert scheduler.progress == pytest.approx(4.3)
+        assert len(scheduler.preview()) == 40
+
 
 class TestWarnings:
+    def test_loading_only_to_evaluate_is_quiet(self) -> None:
+        first = Scheduler(sgd(), Linear(), Budget(steps=100))
+        drive(first, 10)
+        second = Scheduler(sgd(), Linear(), Budget(steps=100))
+        second.load_state_dict(first.state_dict())
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            del second
+            gc.collect()
+
+    def test_they_point_at_the_users_line(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=2))
+        with pytest.warns(BudgetWarning) as said:
+            scheduler.step()
+        with pytest.warns(BudgetWarning) as beyond:
+            for _ in range(6):
+                scheduler.optimizer.step()
+                scheduler.step()
+        assert {said[0].filename, beyond[0].filename} == {__file__}
+
     def test_a_run_that_ends_early_says_so(self) -> None:
         scheduler = Scheduler(sgd(), Linear(), Budget(steps=1000))
         drive(scheduler, 400)
@@ -401,6 +585,71 @@ def test_optimizers_can_still_be_copied_and_pickled() -> None:
     drive(scheduler, 1)
     assert copy.deepcopy(scheduler.optimizer).param_groups[0]["lr"] == pytest.approx(0.075)
     assert pickle.loads(pickle.dumps(scheduler.optimizer)).param_groups[0]["lr"] == pytest.approx(0.075)
+
+
+def test_schedulers_can_be_copied_and_pickled_with_their_optimizer() -> None:
+    import pickle
+
+    for tensor in (False, True):
+        groups = [{"params": [torch.zeros(1)], "lr": torch.tensor(0.1) if tensor else 0.1} for _ in range(2)]
+        scheduler = Scheduler(torch.optim.SGD(groups), Linear(), Budget(steps=4))
+        drive(scheduler, 1)
+        for twin in (copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
+            drive(twin, 1)
+            assert twin.spent == 2
+            assert [float(group["lr"]) for group in twin.optimizer.param_groups] == pytest.approx([0.05, 0.05])
+        assert scheduler.spent == 1
+        assert [float(group["lr"]) for group in scheduler.optimizer.param_groups] == pytest.approx([0.075, 0.075])
+
+
+def test_torchs_own_compositions_are_refused_in_words() -> None:
+    optimizer = sgd()
+    inner = [torch.optim.lr_scheduler.ConstantLR(optimizer), Scheduler(optimizer, Linear(), Budget(steps=4))]
+    with pytest.raises(AttributeError, match="lehr.Scheduler (counts updates itself|cannot be put inside)"):
+        torch.optim.lr_scheduler.SequentialLR(optimizer, inner, [1])
+
+
+@pytest.mark.parametrize("answer", [math.nan, -1.0, (1.0, math.inf)])
+def test_answers_that_are_no_factors_are_refused(answer: object) -> None:
+    class Wrong(lehr.Policy):
+        def factors(self, moment):
+            return answer
+
+        def __repr__(self) -> str:
+            return "Wrong()"
+
+    optimizer = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}], lr=0.1)
+    with pytest.raises(ValueError, match=r"Wrong\(\) gave .*; a factor is a finite number, at least 0"):
+        Scheduler(optimizer, Wrong(), Budget(steps=4))
+
+
+@pytest.mark.parametrize("answer", [1, torch.tensor(0.5), (1, 0.5), torch.tensor([1.0, 0.5])])
+def test_answers_may_be_any_kind_of_number(answer: object) -> None:
+    class Right(lehr.Policy):
+        def factors(self, moment):
+            return answer
+
+        def __repr__(self) -> str:
+            return "Right()"
+
+    optimizer = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}], lr=0.1)
+    assert all(type(rate) is float for rate in Scheduler(optimizer, Right(), Budget(steps=4)).get_last_lr())
+
+
+def test_policies_see_a_loss_without_its_graph() -> None:
+    seen = []
+
+    class Watcher(lehr.Policy):
+        def factors(self, moment):
+            seen.append(moment.loss)
+            return 1.0
+
+        def __repr__(self) -> str:
+            return "Watcher()"
+
+    scheduler = Scheduler(sgd(), Watcher(), Budget(steps=4))
+    scheduler.observe(loss=torch.ones(1, requires_grad=True).sum())
+    assert seen[-1].grad_fn is None
 
 
 def test_seconds_leave_out_pauses() -> None:

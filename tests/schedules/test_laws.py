@@ -154,6 +154,16 @@ def test_once_repeated_is_the_curve_itself(schedule: Schedule, progress: float) 
         assert schedule.repeated(1)(progress) == schedule(progress)
 
 
+def test_no_warmup_is_no_warmup() -> None:
+    assert lehr.Linear().after_warmup(0) == lehr.Linear()
+    assert (lehr.Linear() * np.float32(0.5))(0.0) == 0.5
+
+
+def test_growth_close_to_one_is_no_trap() -> None:
+    near, one = lehr.WarmRestarts(cycles=4, growth=1 + 1e-12), lehr.WarmRestarts(cycles=4)
+    assert all(close(near(p), one(p), 1e-6) for p in (0.1, 0.3, 0.6, 0.9))
+
+
 def test_single_precision_is_kept() -> None:
     assert lehr.Cosine()(torch.tensor([0.5])).dtype == torch.float32
     assert lehr.Cosine()(np.array([0.5], dtype=np.float32)).dtype == np.float32
@@ -168,5 +178,10 @@ def test_tensors_keep_their_gradient() -> None:
 
 
 def test_what_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="progress must be a number; got nan"):
+        Constant()(math.nan)
+    with pytest.raises(TypeError, match=r"progress in torch.bfloat16 cannot tell places in a run apart; use float32"):
+        Constant()(torch.ones(1, dtype=torch.bfloat16))
+    assert Constant().__mul__("2") is NotImplemented  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="progress must be a number, a NumPy array or a torch tensor; got list"):
         Constant()([0.5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Final, Literal
 
 Unit = Literal["steps", "epochs", "samples", "tokens", "seconds"]
@@ -87,8 +88,11 @@ class Budget:
             got = " and ".join(given) or "none"
             raise ValueError(f"Budget takes exactly one of steps, epochs, samples, tokens or seconds; got {got}")
         for name in (*given, "steps_per_epoch", "samples_per_step", "tokens_per_step"):
-            if getattr(self, name) is not None:
-                _check_amount(name, getattr(self, name))
+            value = getattr(self, name)
+            if value is not None:
+                _check_amount(name, value)
+                if not isinstance(value, float | int):  # NumPy's numbers print as code that needs NumPy
+                    object.__setattr__(self, name, _whole(float(value)))
         if self.epochs is not None and self.steps_per_epoch is None:
             raise ValueError("Budget(epochs=...) needs steps_per_epoch, the number of updates an epoch (len(loader))")
 
@@ -155,6 +159,11 @@ class Budget:
         return self.amount
 
     @property
+    def counted(self) -> str:
+        """What is counted, which is updates for steps and epochs and otherwise the unit itself."""
+        return "updates" if self.unit in ("steps", "epochs") else self.unit
+
+    @property
     def each(self) -> float | None:
         """What one update spends of `total`; None if that is known only once it has happened."""
         if self.samples is not None:
@@ -175,7 +184,7 @@ class Budget:
         For people who think in updates: `Linear().after_warmup(budget.fraction(steps=500))`.
 
         Args:
-            amount: exactly one unit by name, above 0; convertible to this budget's unit.
+            amount: exactly one unit by name, at least 0; convertible to this budget's unit.
 
         Raises:
             ValueError: if the units cannot be converted, naming what to give to `Budget`.
@@ -186,7 +195,8 @@ class Budget:
         if len(amount) != 1 or (unit := next(iter(amount))) not in UNITS:
             raise ValueError(f"fraction takes exactly one of {', '.join(UNITS)}; got {', '.join(amount) or 'none'}")
         value = amount[unit]
-        _check_amount(unit, value)
+        if value != 0:
+            _check_amount(unit, value)
         if unit == self.unit:
             return value / self.amount
         return value * self._in_steps(unit) / (self.amount * self._in_steps(self.unit))
@@ -231,7 +241,7 @@ def parse_amount(text: str) -> tuple[float, Unit]:
         number = math.nan
     if match is None or math.isnan(number):
         raise ValueError(f"{text!r} is not a budget; write a number and a unit, such as 500steps, 3ep, 1e9tok or 30min")
-    suffix = match[2].lower()
+    suffix = match[2].lower() if match[2] != "M" else "M"  # which is more often a million than a minute
     if not suffix:
         raise ValueError(f"the budget {text!r} has no unit; write for example {text.strip()}steps or {text.strip()}ep")
     if suffix not in _SUFFIXES:
@@ -244,7 +254,7 @@ def parse_amount(text: str) -> tuple[float, Unit]:
 
 
 def _check_amount(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"Budget: {name} must be a number; got {value!r}")
     if not math.isfinite(value) or value <= 0:
         raise ValueError(

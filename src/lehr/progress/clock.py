@@ -23,8 +23,9 @@ class Clock:
 
         progress = p0 + (1 - p0) (spent - s0) / (total - s0)
 
-    with p0 = s0 = 0 until the budget is changed with `how="continue"`. Steps and epochs count updates; samples and
-    tokens add up what each update used; seconds follow `now`, except while `paused()`.
+    with p0 = s0 = 0 until the budget is changed with `how="continue"`; without an end, p0 + (spent - s0) / total.
+    Steps and epochs count updates; samples and tokens add up what each update used; seconds follow `now`, except while
+    `paused()`.
 
     Args:
         budget: what there is to spend.
@@ -68,6 +69,8 @@ class Clock:
         """The progress that belongs to an amount spent."""
         if not self._progress_at_turn:
             return spent / self._total
+        if self.budget.endless:
+            return self._progress_at_turn + (spent - self._spent_at_turn) / self._total
         if self._total <= self._spent_at_turn:  # cut to less than was spent
             return max(1.0, spent / self._total)
         ahead = (spent - self._spent_at_turn) / (self._total - self._spent_at_turn)
@@ -88,17 +91,17 @@ class Clock:
 
         Args:
             updates: how many have happened.
-            amount: samples or tokens they used, if every update uses another number.
+            amount: samples or tokens they used, if that is known better than by what an update uses.
 
         Raises:
             ValueError: if the budget counts samples or tokens and nobody said how many.
         """
-        if self._each is not None:
+        if amount is not None:
+            self.spent += amount
+        elif self._each is not None:
             self.spent += self._each * updates
         elif self._seconds:
             self.spent = self._agree(self.elapsed())
-        elif amount is not None:
-            self.spent += amount
         else:
             unit = self.budget.unit
             raise ValueError(
@@ -133,14 +136,17 @@ class Clock:
         Raises:
             ValueError: if the new budget counts something else, or `how` is neither.
         """
-        counted = {self.budget.unit, budget.unit}
-        if len(counted) > 1 and counted != {"steps", "epochs"}:
+        if budget.counted != self.budget.counted:
             raise ValueError(
                 f"rebudget: budget counts {budget.unit}, but this run has spent {self.budget.unit}; "
                 f"give the new budget in {self.budget.unit}"
             )
         if how not in ("continue", "jump"):
             raise ValueError(f"rebudget: how must be 'continue' or 'jump'; got {how!r}")
+        if how == "continue" and self.finished:
+            raise ValueError(
+                "rebudget: the budget is spent, so nothing of the curve is left to continue; use how='jump'"
+            )
         self._progress_at_turn = self.progress if how == "continue" else 0.0
         self._spent_at_turn = self.spent if how == "continue" else 0
         self._measure_by(budget)

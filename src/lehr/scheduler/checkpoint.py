@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal
+
+from lehr.progress import Budget
 
 Difference = Literal["curve", "budget", "groups", "base_lrs"]
 
@@ -17,26 +20,57 @@ _ADVICE: Final = {
 }
 
 
-def check(state: Mapping[str, Any], mine: Mapping[str, Any], accept: str | Collection[str]) -> None:
-    """Raise if the checkpoint `state` comes from another run than `mine` describes, save for what `accept` names."""
+def fingerprint(curve: str, budget: Budget, base_lrs: list[float]) -> dict[str, Any]:
+    """What identifies a run, as plain data."""
+    return {
+        "curve": curve,
+        "budget": repr(budget),
+        "horizon": [budget.counted, budget.total, budget.endless],
+        "groups": len(base_lrs),
+        "base_lrs": list(base_lrs),
+    }
+
+
+def check(state: Mapping[str, Any], mine: Mapping[str, Any], accept: str | Collection[str]) -> set[str]:
+    """How the run of the checkpoint `state` differs from the one that `mine` describes.
+
+    Raises:
+        ValueError: if it differs in what `accept` does not name, or counts what cannot be converted.
+    """
     accepted = {accept} if isinstance(accept, str) else set(accept)
     if unknown := accepted - set(DIFFERENCES):
         raise ValueError(f"load_state_dict: accept takes {', '.join(DIFFERENCES)}; got {', '.join(sorted(unknown))}")
-    if missing := {*mine, "clock", "policy"} - set(state):
+    if missing := {*mine, "clock", "factors", "pending", "policy"} - set(state):
         raise ValueError(f"this is no checkpoint of a lehr.Scheduler: it has no {', '.join(sorted(missing))}")
-    different = [name for name in DIFFERENCES if not _same(state[name], mine[name]) and name not in accepted]
-    if "groups" in different or "groups" in accepted:
-        different = [name for name in different if name != "base_lrs"]  # which then differ in any case
-    if different:
-        what = "\n".join(f"  {n}: checkpoint {state[n]!r}, here {mine[n]!r} ({_ADVICE[n]})" for n in different)
-        names = ", ".join(repr(name) for name in different)
+    if state["horizon"][0] != mine["horizon"][0]:
+        raise ValueError(
+            f"the checkpoint counts {state['horizon'][0]} ({state['budget']}), but this scheduler's budget counts "
+            f"{mine['horizon'][0]} ({mine['budget']}); give it a budget in what was counted"
+        )
+    different: set[str] = {name for name in DIFFERENCES if not _same(name, state, mine)}
+    if "groups" in different:
+        different.discard("base_lrs")  # which then differ in any case
+    if refused := [name for name in DIFFERENCES if name in different - accepted]:
+        what = "\n".join(f"  {n}: checkpoint {state[n]!r}, here {mine[n]!r} ({_ADVICE[n]})" for n in refused)
+        names = ", ".join(repr(name) for name in refused)
         raise ValueError(
             f"the checkpoint was made by another run:\n{what}\n"
             f"If that is meant, pass accept=[{names}] to load_state_dict."
         )
+    return different
 
 
-def _same(one: Any, two: Any) -> bool:
-    if isinstance(one, list) and isinstance(two, list):
-        return len(one) == len(two) and all(abs(x - y) <= 1e-6 * abs(y) for x, y in zip(one, two, strict=True))
-    return bool(one == two)
+def _same(name: str, state: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
+    if name == "budget":
+        return bool(list(state["horizon"]) == mine["horizon"])
+    if name == "curve":
+        return _canonical(state[name]) == _canonical(mine[name])
+    if name == "base_lrs":
+        pairs = zip(state[name], mine[name], strict=False)
+        return all(abs(one - two) <= 1e-6 * abs(two) for one, two in pairs)
+    return bool(state[name] == mine[name])
+
+
+def _canonical(curve: str) -> str:
+    """The code with 4.0 written as 4, which makes the same schedule."""
+    return re.sub(r"(?<=\d)\.0(?![\de])", "", curve)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from itertools import repeat
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.weak import WeakIdKeyDictionary
 
 Factors = float | Sequence[float]
 
@@ -31,7 +33,8 @@ class Hyperparameter:
         self.key = key
         self.bases: list[float] = []
         self._initial = f"initial_{key}"
-        self._groups: list[dict[str, Any]] | None = None
+        self._written_above_0 = True
+        self._groups: list[dict[str, Any]] = []
         self._plain: list[tuple[dict[str, Any], float, int]] = []
         self._all_plain = False
         self._buffers: list[_Buffer] = []
@@ -39,30 +42,43 @@ class Hyperparameter:
 
     @property
     def stale(self) -> bool:
-        """Whether groups were added, or replaced by loading a checkpoint, since they were last looked at."""
-        return self.optimizer.param_groups is not self._groups or len(self._groups) != len(self.bases)
+        """Whether groups were added or replaced, as by loading a checkpoint, since they were last looked at."""
+        groups = self.optimizer.param_groups
+        return len(groups) != len(self._groups) or not all(map(operator.is_, groups, self._groups))
 
     def adopt(self) -> None:
         """Look at the groups anew: note their base values and where to write."""
-        self._groups = groups = self.optimizer.param_groups
+        self._groups = list(self.optimizer.param_groups)
         tensors: dict[tuple[torch.device, torch.dtype], list[int]] = {}
         self._plain = []
         self.bases = []
-        for index, group in enumerate(groups):
+        for index, group in enumerate(self._groups):
             value = self._read(group, index)
+            if isinstance(value, Tensor):
+                if self._initial not in group and value in _FILLED:  # another optimizer's, whose scheduler fills it
+                    value = torch.full_like(value, _FILLED[value])
+                    self.assign(group, value)
+                tensors.setdefault((value.device, value.dtype), []).append(index)
             base = float(group.setdefault(self._initial, float(value)))
             self.bases.append(base)
-            if isinstance(value, Tensor):
-                tensors.setdefault((value.device, value.dtype), []).append(index)
-            else:
+            if not isinstance(value, Tensor):
                 self._plain.append((group, base, index))
-        self._all_plain = not tensors and self.key in groups[0]
+        self._all_plain = not tensors and all(self.key in group for group in self._groups)
         self._buffers = [_Buffer(self, indices) for indices in tensors.values()]
+
+    @property
+    def silenced(self) -> bool:
+        """Whether somebody has set all values to 0 for the moment, though that is not what was written.
+
+        torch.distributed.checkpoint does so, to make an optimizer set up its state by a step that changes nothing.
+        """
+        return self._written_above_0 and all(float(self.held(group)) == 0.0 for group in self.optimizer.param_groups)
 
     def write(self, factors: Factors) -> None:
         """Give every group its base value times its factor."""
         if self.stale:
             self.adopt()
+        self._written_above_0 = factors > 0.0 if isinstance(factors, float) else max(factors) > 0.0
         if not isinstance(factors, float) and len(factors) != len(self.bases):
             raise ValueError(f"the policy gave {len(factors)} factors for {len(self.bases)} parameter groups")
         if self._all_plain:  # the usual case, kept bare since it runs once an update
@@ -94,9 +110,10 @@ class Hyperparameter:
                 f"parameter group {index} has no {self.key!r} to schedule; it has {', '.join(_numeric(group))}"
             )
         if isinstance(value, Tensor):
-            if value.numel() != 1:
+            if value.numel() != 1 or not value.is_floating_point():
                 raise ValueError(
-                    f"parameter group {index}: {self.key} must hold one number; got shape {tuple(value.shape)}"
+                    f"parameter group {index}: {self.key} must hold one floating-point number; got a tensor of "
+                    f"{value.dtype} and shape {tuple(value.shape)}"
                 )
         elif isinstance(value, bool) or not isinstance(value, float | int):
             raise ValueError(
@@ -114,6 +131,10 @@ class Hyperparameter:
         return group[self.key] if self.key in group else group["betas"][0]
 
 
+_FILLED: WeakIdKeyDictionary = WeakIdKeyDictionary()
+"""Tensors that a scheduler fills, with their base value: another optimizer that holds one must not take it over."""
+
+
 class _Buffer:
     """The tensors of one device and dtype as views into one, so that one write reaches all.
 
@@ -126,38 +147,53 @@ class _Buffer:
         self.indices = indices
         groups = [owner.optimizer.param_groups[index] for index in indices]
         first = owner.held(groups[0])
+        bases = [owner.bases[index] for index in indices]
         # a row of 16 bytes each, since compiled kernels expect that alignment
-        rows = torch.zeros(len(groups), max(1, 16 // first.element_size()), dtype=first.dtype, device=first.device)
+        width = max(1, 16 // first.element_size())
+        rows = torch.zeros(len(groups), width, dtype=first.dtype, device=first.device)
+        precise = torch.float32 if first.device.type == "mps" else torch.float64
         self.column = rows[:, 0]
-        self.bases = torch.tensor([owner.bases[i] for i in indices], dtype=torch.float64)
-        self.views: list[tuple[dict[str, Any], Tensor]] = []
-        seen: set[int] = set()
+        self.bases = torch.tensor(bases, dtype=precise, device=first.device)
+        self.views: list[tuple[dict[str, Any], Tensor, int]] = []
+        base_of: dict[int, float] = {}
         with torch.no_grad():
-            for row, group in enumerate(groups):
+            for row, (group, base) in enumerate(zip(groups, bases, strict=True)):
                 tensor = owner.held(group)
-                self.column[row] = tensor.item()
-                if id(tensor) in seen:
+                self.column[row] = tensor.detach()
+                if id(tensor) in base_of:
                     tensor = tensor.detach().clone()
                     owner.assign(group, tensor)
-                seen.add(id(tensor))
+                base_of[id(tensor)] = _FILLED[tensor] = base
                 tensor.set_(rows.untyped_storage(), row * rows.stride(0), tensor.shape, tensor.stride())
-                self.views.append((group, tensor))
-        defaults = owner.optimizer.defaults
-        if id(defaults.get(owner.key)) in seen:  # or a group added later would start from today's decayed value
-            defaults[owner.key] = torch.tensor(owner.bases[indices[0]], dtype=first.dtype, device=first.device)
+                self.views.append((group, tensor, tensor.data_ptr()))
+        self._keep_the_default(base_of)
+
+    def _keep_the_default(self, base_of: dict[int, float]) -> None:
+        """Give the optimizer's default a tensor of its own, or a group added later would start from today's value."""
+        defaults = self.owner.optimizer.defaults
+        if self.owner.key not in defaults and "betas" not in defaults:
+            return
+        default = self.owner.held(defaults)
+        if id(default) in base_of:
+            self.owner.assign(defaults, torch.full_like(default, base_of[id(default)]))
 
     def write(self, factors: Factors) -> None:
-        for group, tensor in self.views:
-            if self.owner.held(group) is not tensor:  # somebody put another value in its place
+        for group, tensor, address in self.views:
+            held = self.owner.held(group)
+            if (
+                held is not tensor or tensor.data_ptr() != address
+            ):  # somebody put another value, or memory, in its place
+                if held is tensor:
+                    self.owner.assign(group, tensor.detach().clone())
                 self.owner.adopt()
-                return self.owner.write(factors)
+                self.owner.write(factors)
+                return
+        # nothing here waits for the device
         if isinstance(factors, float):
-            self.column.copy_(self.bases * factors)
+            torch.mul(self.bases, factors, out=self.column)
         else:
-            self.column.copy_(
-                self.bases * torch.tensor([factors[index] for index in self.indices], dtype=torch.float64)
-            )
-        return None
+            each = torch.tensor([factors[index] for index in self.indices], dtype=self.bases.dtype, device="cpu")
+            torch.mul(self.bases, each.to(self.bases.device, non_blocking=True), out=self.column)
 
 
 def _numeric(group: dict[str, Any]) -> list[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+from lehr.policy import Follow
+from lehr.progress import Clock
 
 
 @dataclass(frozen=True)
@@ -37,3 +41,17 @@ class Preview:
         for spent, progress, rates in shown:
             lines.append(f"{spent:>12,.6g}  {progress:>8.1%}  {'  '.join(f'{rate:.4g}' for rate in rates)}")
         return "\n".join(lines)
+
+
+def look_ahead(clock: Clock, follow: Follow, rates: Callable[[float | Sequence[float]], list[float]]) -> Preview:
+    """The table from here to the end of the budget, or through one measure of a budget without end."""
+    budget = clock.budget
+    left = budget.total if budget.endless else max(0, budget.total - clock.spent)
+    if budget.each is not None:
+        spent = [clock.spent + k * budget.each for k in range(math.ceil(left / budget.each * (1.0 - 1e-12)))]
+    else:
+        spent = [clock.spent + left * k / 100 for k in range(101)]
+    progress = [clock.progress_at(amount) for amount in spent]
+    table = [tuple(rates(follow.at(p))) for p in progress]
+    unit = "steps" if budget.counted == "updates" else budget.unit
+    return Preview(unit, tuple(spent), tuple(progress), tuple(table))

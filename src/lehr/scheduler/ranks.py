@@ -18,7 +18,7 @@ def of_first(value: float) -> float:
 
 
 def total(value: float) -> float:
-    """The sum of all ranks' values."""
+    """The sum of all ranks' values; not a number on all ranks if it is on one."""
     if not _several():
         return value
     shared = _shareable(value)

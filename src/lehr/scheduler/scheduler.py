@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 import time
 import warnings
 import weakref
@@ -10,23 +10,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.policy import Follow, Moment, Policy, as_policy
 from lehr.progress import Budget, Clock
 from lehr.scheduler import checkpoint, ranks
+from lehr.scheduler.budget_warnings import FAR_FROM_THE_END, IDLE, BudgetWarning, overspent, report_early_end
 from lehr.scheduler.history import History
+from lehr.scheduler.inputs import amount_of, as_factors, followed
 from lehr.scheduler.param_groups import Hyperparameter
-from lehr.scheduler.preview import Preview
+from lehr.scheduler.preview import Preview, look_ahead
 from lehr.scheduler.updates import UpdateCounter
 from lehr.schedules import Schedule
-
-FAR_FROM_THE_END = 0.1
-
-
-class BudgetWarning(UserWarning):
-    """What a run spends and what its budget says do not fit together."""
 
 
 class Scheduler(LRScheduler):
@@ -75,7 +72,7 @@ class Scheduler(LRScheduler):
         count: Literal["updates", "calls"] = "updates",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
+        if not isinstance(optimizer, Optimizer) or not hasattr(optimizer, "_optimizer_step_post_hooks"):
             raise TypeError(
                 f"Scheduler: optimizer must be a torch.optim.Optimizer; got {type(optimizer).__name__}. "
                 "If it wraps one, pass the one inside."
@@ -89,20 +86,16 @@ class Scheduler(LRScheduler):
         self.clock = Clock(budget, now, ranks.of_first)
         self.history = History()
         self._rate = Hyperparameter(optimizer, "lr")
-        self._also = [(Hyperparameter(optimizer, key), Follow(*_several(curve))) for key, curve in (also or {}).items()]
+        self._also = [(Hyperparameter(optimizer, key), followed(key, curve)) for key, curve in (also or {}).items()]
         self._follow = self.policy if isinstance(self.policy, Follow) else None
-        self._observed: dict[str, float] = {}
+        self._observed: float | None = None
         self._said: set[str] = set()
         self._updates_beyond = 0
         self._factors: float | Sequence[float] = 1.0
-        self.last_epoch = 0
-        self._step_count = 1  # torch's convention: the constructor counts as a step
-        self._counter = None if count == "calls" else UpdateCounter(optimizer, self._meet_new_groups)
+        self._count = count
         self._check_widths()
         self._apply(Moment(self.clock.progress))
-        if self._counter is not None:
-            weakref.finalize(self, self._counter.detach).atexit = False
-        weakref.finalize(self, _report_early_end, self.clock)
+        self._watch()
 
     # -- where the run is -------------------------------------------------------------------------------------------
 
@@ -134,27 +127,33 @@ class Scheduler(LRScheduler):
         """A context in which seconds are not spent, for evaluation and checkpointing."""
         return self.clock.paused()
 
+    @property
+    def last_epoch(self) -> int:
+        """How many updates there were."""
+        return self.clock.updates
+
+    @last_epoch.setter
+    def last_epoch(self, value: int) -> None:
+        raise AttributeError(
+            "lehr.Scheduler counts updates itself: call step() after each instead of setting last_epoch"
+        )
+
     # -- the two events ---------------------------------------------------------------------------------------------
 
     def step(self, epoch: int | None = None) -> None:
         """Time has passed: spend what the updates since the last call cost, and set the rates of the next one.
 
-        Without an update behind it, as when AMP skipped one, nothing is spent; the first time, a warning says so.
+        Without an update behind it, as when AMP skipped one, nothing is spent; the first time, a warning says so. A
+        compiled optimizer step counts as one update however often it ran, so call this after each.
         """
         if epoch is not None:
             raise TypeError("Scheduler.step takes no epoch: it counts the optimizer's updates itself")
         clock = self.clock
-        updates = 1 if self._counter is None else self._counter.take()
-        if not updates:
-            self._observed.clear()
-            self._say("idle", _IDLE)
+        updates = self._counter.take() if self._count == "updates" else 1
+        if not updates:  # what was observed stays, for the update that these batches lead to
+            self._say("idle", IDLE)
             return
-        if self._observed:
-            clock.tick(updates, ranks.total(self._observed.pop(clock.budget.unit)))
-        else:
-            clock.tick(updates)
-        self.last_epoch = clock.updates
-        self._step_count = clock.updates + 1
+        clock.tick(updates, self._amount() if self._counts_amounts else None)
         progress = clock.progress
         if progress > 1.0 + FAR_FROM_THE_END and not clock.budget.endless:
             self._beyond()
@@ -175,15 +174,16 @@ class Scheduler(LRScheduler):
         Args:
             loss: this rank's training loss, a number or a tensor of one; averaged over ranks for policies that need it.
             loss_at: factor -> loss after a trial step with that factor.
-            samples: examples this rank has used since the last update; adds up over calls and ranks.
+            samples: examples this rank has used since the last update, at least 0; adds up over calls and ranks. Used
+                if the budget counts samples without saying how many an update uses.
             tokens: tokens likewise.
 
         Raises:
-            ValueError: if the policy needs a signal that is missing.
+            ValueError: if the policy needs a signal that is missing, or an amount is no number.
         """
         for unit, amount in (("samples", samples), ("tokens", tokens)):
-            if amount is not None and unit == self.budget.unit and self.budget.each is None:
-                self._observed[unit] = self._observed.get(unit, 0.0) + amount
+            if amount is not None and unit == self.budget.unit:
+                self._observed = (self._observed or 0.0) + amount_of(unit, amount)
         if self._follow is not None:
             return
         given = {"loss": loss, "loss_at": loss_at}
@@ -192,8 +192,8 @@ class Scheduler(LRScheduler):
         for name in self.policy.needs:
             if given[name] is None:
                 raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({name}=...) before the update")
-        if loss is not None and "loss" in self.policy.needs:
-            loss = ranks.mean(loss)
+        if loss is not None:
+            loss = ranks.mean(loss.detach() if isinstance(loss, Tensor) else loss)
         self._apply(Moment(self.clock.progress, loss, loss_at))
 
     # -- before and beyond the run ----------------------------------------------------------------------------------
@@ -206,15 +206,7 @@ class Scheduler(LRScheduler):
         """
         if self._follow is None:
             raise TypeError(f"{self.policy!r} looks at training, so there is nothing to preview; see scheduler.history")
-        budget, clock = self.budget, self.clock
-        if budget.each is not None:
-            count = max(0, round((budget.total - clock.spent) / budget.each + 0.5 - 1e-9))
-            spent = [clock.spent + k * budget.each for k in range(count)]
-        else:
-            spent = [clock.spent + (budget.total - clock.spent) * k / 100 for k in range(101)]
-        progress = [clock.progress_at(amount) for amount in spent]
-        rates = [tuple(self._rate.values(self._follow.at(p))) for p in progress]
-        return Preview(budget.unit if budget.unit != "epochs" else "steps", tuple(spent), tuple(progress), tuple(rates))
+        return look_ahead(self.clock, self._follow, self._rate.values)
 
     def rebudget(self, budget: Budget, *, how: Literal["continue", "jump"]) -> None:
         """Change the budget in the middle of the run.
@@ -225,7 +217,7 @@ class Scheduler(LRScheduler):
                 "jump" puts the factor at once where it would be had the new budget been known from the start.
 
         Raises:
-            ValueError: if the new budget counts something else.
+            ValueError: if the new budget counts something else, or nothing is left to continue.
         """
         self.clock.rebudget(budget, how)
         self._apply(Moment(self.clock.progress))
@@ -239,6 +231,8 @@ class Scheduler(LRScheduler):
 
     def get_last_lr(self) -> list[float]:  # type: ignore[override]
         """The learning rates that are set now, one for each group, as numbers."""
+        if self._rate.stale:
+            self._meet_new_groups()
         return self._rate.values(self._factors)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
@@ -246,12 +240,26 @@ class Scheduler(LRScheduler):
         return self.get_last_lr()
 
     @property
-    def _last_lr(self) -> list[float]:  # type: ignore[override]  # frameworks read it
-        return self.get_last_lr()
+    def _last_lr(self) -> list[float | Tensor]:  # frameworks read it
+        return list(self.get_last_lr())
+
+    @_last_lr.setter
+    def _last_lr(self, value: list[float | Tensor]) -> None:
+        raise AttributeError("lehr.Scheduler cannot be put inside torch's schedulers: compose schedules, as with .then")
+
+    @property
+    def _step_count(self) -> int:  # type: ignore[override]  # torch's convention: the constructor counts as a step
+        return self.clock.updates + 1
 
     def state_dict(self) -> dict[str, Any]:
         """What is spent, what the policy remembers, and what this run is; loads with `weights_only=True`."""
-        return {"clock": self.clock.state_dict(), "policy": self.policy.state_dict(), **self._fingerprint()}
+        return {
+            "clock": self.clock.state_dict(),
+            "policy": self.policy.state_dict(),
+            "factors": self._factors if isinstance(self._factors, float) else list(self._factors),
+            "pending": {"updates": self._counter.count, "observed": self._observed},
+            **self._fingerprint(),
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any], accept: str | Collection[str] = ()) -> None:
         """Go on from a checkpoint.
@@ -266,48 +274,78 @@ class Scheduler(LRScheduler):
         """
         if self._rate.stale:
             self._meet_new_groups()
-        mine = self._fingerprint()
-        checkpoint.check(state_dict, mine, accept)
+        different = checkpoint.check(state_dict, self._fingerprint(), accept)
         self.clock.load_state_dict(state_dict["clock"])
-        if state_dict["budget"] != mine["budget"]:
+        if "budget" in different:
             self.clock.rebudget(self.budget, "jump")
-        if state_dict["curve"] == mine["curve"]:
+        if "curve" not in different:
             self.policy.load_state_dict(state_dict["policy"])
-        if self._counter is not None:
-            self._counter.take()
-        self.last_epoch = self.clock.updates
-        self._step_count = self.clock.updates + 1
-        self._apply(Moment(self.clock.progress))
+        self._counter.restore(state_dict["pending"]["updates"])
+        self._observed = state_dict["pending"]["observed"]
+        self._loaded_at[0] = self.clock.updates
+        if different - {"base_lrs"}:
+            self._apply(Moment(self.clock.progress))
+        else:  # the very factors, which for a policy may come from a loss already observed
+            factors = state_dict["factors"]
+            self._write(self.clock.progress, factors if isinstance(factors, float) else tuple(factors))
 
     def _fingerprint(self) -> dict[str, Any]:
         also = "".join(f", {rate.key}: {follow!r}" for rate, follow in self._also)
-        return {
-            "curve": f"{self.policy!r}{also}",
-            "budget": repr(self.budget),
-            "groups": len(self.base_lrs),
-            "base_lrs": list(self.base_lrs),
-        }
+        return checkpoint.fingerprint(f"{self.policy!r}{also}", self.budget, self.base_lrs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copying and pickling, with the optimizer: hooks do not travel and are made anew."""
+        return {**self.__dict__, "_counter": self._counter.count}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        count = state["_counter"]
+        self._watch()
+        self._counter.restore(count)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
+    def _watch(self) -> None:
+        self._counter = UpdateCounter(self.optimizer, self._before_update)
+        self._loaded_at = [self.clock.updates]
+        weakref.finalize(self, self._counter.detach).atexit = False
+        weakref.finalize(self, report_early_end, self.clock, self._loaded_at)
+
+    def _before_update(self) -> bool:
+        """Called by the optimizer: give groups that have just come their rates; whether the update counts."""
+        if self._rate.stale:
+            self._meet_new_groups()
+        return not self._rate.silenced
+
+    @property
+    def _counts_amounts(self) -> bool:
+        return self._observed is not None or (self.budget.each is None and self.budget.unit != "seconds")
+
+    def _amount(self) -> float | None:
+        """Samples or tokens of all ranks; all of them learn if one has not said."""
+        amount = ranks.total(math.nan if self._observed is None else self._observed)
+        self._observed = None
+        return None if math.isnan(amount) else amount
+
     def _apply(self, moment: Moment) -> None:
-        self._write(moment.progress, self.policy.factors(moment))
+        self._write(moment.progress, as_factors(self.policy.factors(moment), self.policy))
 
     def _write(self, progress: float, factors: float | Sequence[float]) -> None:
         self._factors = factors
         self._rate.write(factors)
         for rate, follow in self._also:
             rate.write(follow.at(progress))
-        self.history.add(self.last_epoch, progress, factors)
+        self.history.add(self.clock.updates, progress, factors)
 
     def _meet_new_groups(self) -> None:
-        """Groups were added or replaced: note their base values and put the present factors into them."""
+        """Groups were added or replaced: note their base values and give them their rates."""
         for rate in (self._rate, *(rate for rate, _ in self._also)):
             rate.adopt()
         self._check_widths()
-        self._rate.write(self._factors)
-        for rate, follow in self._also:
-            rate.write(follow.at(self.clock.progress))
+        if isinstance(self._factors, float) or len(self._factors) == len(self.base_lrs):
+            self._write(self.clock.progress, self._factors)
+        else:
+            self._apply(Moment(self.clock.progress))
 
     def _check_widths(self) -> None:
         groups = len(self.optimizer.param_groups)
@@ -321,36 +359,9 @@ class Scheduler(LRScheduler):
     def _beyond(self) -> None:
         self._updates_beyond += 1
         if self._updates_beyond > 1:  # a single large update may carry a run far past its end
-            self._say(
-                "overspent",
-                f"the budget of {self.budget} is spent, but training goes on with its last factor; if that is not "
-                "meant, stop when scheduler.finished, or raise the budget with scheduler.rebudget",
-            )
+            self._say("overspent", overspent(self.budget), stacklevel=4)
 
-    def _say(self, what: str, message: str) -> None:
+    def _say(self, what: str, message: str, stacklevel: int = 3) -> None:
         if what not in self._said:
             self._said.add(what)
-            warnings.warn(message, BudgetWarning, stacklevel=3)
-
-
-_IDLE = (
-    "scheduler.step() found no optimizer update since its last call, and spent nothing. That is right where AMP "
-    "skipped the update, and means a wrong order if optimizer.step() comes after it. To see the curve without training "
-    'use scheduler.preview(); if updates happen where they cannot be seen, build the scheduler with count="calls".'
-)
-
-
-def _several(curve: Schedule | Sequence[Schedule]) -> Sequence[Schedule]:
-    return (curve,) if isinstance(curve, Schedule) else curve
-
-
-def _report_early_end(clock: Clock) -> None:
-    """Called when the scheduler goes: say so if the run stopped long before its budget."""
-    failed = sys.exc_info()[0] is not None or hasattr(sys, "last_exc") or hasattr(sys, "last_value")
-    if clock.updates and not failed and not clock.budget.endless and clock.progress < 1.0 - FAR_FROM_THE_END:
-        warnings.warn(
-            f"the run ended after {clock.progress:.0%} of its budget of {clock.budget}, so the schedule never came to "
-            "its end; if no more training follows, give the scheduler the budget that is really there",
-            BudgetWarning,
-            stacklevel=2,
-        )
+            warnings.warn(message, BudgetWarning, stacklevel=stacklevel)

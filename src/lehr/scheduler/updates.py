@@ -19,20 +19,23 @@ class UpdateCounter:
 
     Args:
         optimizer: whom to watch; it must not be kept alive from here, since it holds these hooks.
-        before: called with nothing before an update if the optimizer's groups have changed.
+        before: asked before each update whether it is one that counts; a method, which is not kept alive either.
     """
 
-    def __init__(self, optimizer: Optimizer, before: Callable[[], None]) -> None:
+    def __init__(self, optimizer: Optimizer, before: Callable[[], bool]) -> None:
         self._count = 0
         self._entered = False
         self._compiled = False
         self._before = weakref.WeakMethod(before)
-        self._groups = optimizer.param_groups
-        self._group_count = len(self._groups)
         self._handles = (
             optimizer.register_step_pre_hook(self._enter),
             optimizer.register_step_post_hook(self._leave),
         )
+
+    @property
+    def count(self) -> int:
+        """How many updates there were since `take`."""
+        return self._count + self._compiled
 
     def take(self) -> int:
         """How many updates there were since the last call."""
@@ -41,20 +44,20 @@ class UpdateCounter:
         self._compiled = False
         return count
 
+    def restore(self, count: int) -> None:
+        """Go on from a checkpoint that was written between an update and the step after it."""
+        self._count = count
+        self._compiled = False
+
     def detach(self) -> None:
         """Stop watching."""
         for handle in self._handles:
             handle.remove()
 
     def _enter(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
-        self._entered = True
-        if optimizer.param_groups is not self._groups or len(optimizer.param_groups) != self._group_count:
-            self._groups = optimizer.param_groups
-            self._group_count = len(self._groups)
-            if before := self._before():
-                before()
+        if not torch.compiler.is_compiling():
+            before = self._before()
+            self._entered = before is not None and before()
 
     def _leave(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if torch.compiler.is_compiling():

@@ -19,7 +19,8 @@ class _Scalars:
 
     cos = staticmethod(math.cos)
     exp = staticmethod(math.exp)
-    log = staticmethod(math.log)
+    expm1 = staticmethod(math.expm1)
+    log1p = staticmethod(math.log1p)
     sqrt = staticmethod(math.sqrt)
     tanh = staticmethod(math.tanh)
     abs = staticmethod(math.fabs)
@@ -40,9 +41,13 @@ def namespace_of(values: Any) -> Any:
     """The module whose functions work on `values`; it is imported already, since `values` exists."""
     if hasattr(values, "__array_namespace__"):
         return values.__array_namespace__()
-    torch = sys.modules.get("torch")
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
     if torch is not None and isinstance(values, torch.Tensor):
+        if values.dtype in (torch.float16, torch.bfloat16):
+            raise TypeError(f"progress in {values.dtype} cannot tell places in a run apart; use float32")
         return torch
+    if numpy is not None and isinstance(values, numpy.ndarray):  # before NumPy 2
+        return numpy
     raise TypeError(
         f"progress must be a number, a NumPy array or a torch tensor; got {type(values).__name__}. "
         "Put a sequence into an array first."

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import MISSING, dataclass, fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from lehr.schedules._namespace import SCALARS, namespace_of
 
 if TYPE_CHECKING:
-    from lehr.schedules.combine import AfterWarmup, Between, Clip, Product, Repeated, Sampled, Then, Until
+    from lehr.schedules.combine import Between, Clip, Product, Repeated, Sampled, Then, Until
 
 Values = TypeVar("Values")
 
@@ -45,7 +46,7 @@ class Schedule(ABC):
     def __call__(self, progress: Any) -> Any:
         """The factor at `progress`; what lies before the start of the run has the first factor."""
         if isinstance(progress, (float, int)):
-            return self.factor_at(float(progress) if progress > 0.0 else 0.0, SCALARS)
+            return float(self.factor_at(float(progress) if progress > 0.0 else _start(progress), SCALARS))
         xp = namespace_of(progress)
         return self.factor_at(xp.clip(progress * 1.0, 0.0, None), xp)
 
@@ -57,12 +58,14 @@ class Schedule(ABC):
         """
         from lehr.schedules.combine import Product
 
+        if not isinstance(other, Schedule) and not _is_real(other):
+            return NotImplemented  # a policy, perhaps, which knows what to do
         return Product(self, as_schedule(other))
 
     def __rmul__(self, other: float) -> Product:
         from lehr.schedules.combine import Product
 
-        return Product(as_schedule(other), self)
+        return Product(as_schedule(other), self) if _is_real(other) else NotImplemented
 
     def then(self, other: Schedule, *, at: float) -> Then:
         """This curve squeezed into the run up to `at`, then `other` over the rest.
@@ -74,18 +77,22 @@ class Schedule(ABC):
 
         return Then(self, other, at)
 
-    def after_warmup(self, share: float, start: float = 0.0) -> AfterWarmup:
+    def after_warmup(self, share: float, start: float = 0.0) -> Schedule:
         """This curve over the last `1 - share` of the run, after a linear rise from `start` to its first factor.
+
+        A share of 0 leaves the curve as it is.
 
         >>> Linear().after_warmup(0.2, start=0.5)(0.1)
         0.75
         """
         from lehr.schedules.combine import AfterWarmup
 
-        return AfterWarmup(self, share, start)
+        return AfterWarmup(self, share, start) if share else self
 
     def until(self, end: float) -> Until:
         """This curve squeezed into the run up to `end`; afterwards its value at progress 1 holds.
+
+        A curve that starts anew at 1, such as `WarmRestarts`, is therefore held at its top.
 
         >>> Linear().until(0.5)(0.25)
         0.5
@@ -144,12 +151,22 @@ class Schedule(ABC):
         return f"{type(self).__name__}({', '.join(arguments)})"
 
 
+def _is_real(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _start(progress: float) -> float:
+    if progress <= 0.0:
+        return 0.0
+    raise ValueError(f"progress must be a number; got {progress}")
+
+
 def _default(field: Any) -> Any:
     return MISSING if field.default is MISSING else field.default
 
 
-def as_schedule(value: Schedule | float) -> Schedule:
+def as_schedule(value: Any) -> Schedule:
     """`value`, where a number stands for the constant of that height."""
     from lehr.schedules.shapes import Constant
 
-    return value if isinstance(value, Schedule) else Constant(value)
+    return value if isinstance(value, Schedule) else Constant(value if isinstance(value, int) else float(value))

@@ -83,10 +83,10 @@ class WarmRestarts(Schedule):
             turns = progress * self.cycles
             within = turns - whole(turns, xp)
         else:
-            # a cycle of length 1 first: n cycles have length (growth^n - 1) / (growth - 1)
-            time = progress * math.expm1(self.cycles * math.log(self.growth)) / (self.growth - 1.0)
-            index = whole(xp.log(1.0 + time * (self.growth - 1.0)) / math.log(self.growth), xp)
-            length = self.growth**index
-            within = (time - (length - 1.0) / (self.growth - 1.0)) / length
+            # in units of the first cycle: n cycles last (growth^n - 1) / (growth - 1)
+            log, more = math.log(self.growth), self.growth - 1.0
+            time = progress * math.expm1(self.cycles * log) / more
+            index = whole(xp.log1p(time * more) / log, xp)
+            within = (time - xp.expm1(index * log) / more) / xp.exp(index * log)
         wave = 0.5 * (1.0 + xp.cos(math.pi * xp.clip(within, 0.0, 1.0)))
         return self.low + (1.0 - self.low) * wave

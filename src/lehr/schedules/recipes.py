@@ -78,7 +78,7 @@ def knee(explore: float = 0.5, warmup: float = 0.0) -> Schedule:
     _check.inside("knee", "explore", explore)
     _check_warmup("knee", warmup, 1.0 - explore, "1 - explore")
     held = Constant().then(Linear(), at=explore / (1.0 - warmup))
-    return held.after_warmup(warmup) if warmup else held
+    return held.after_warmup(warmup)
 
 
 def one_cycle(rise: float = 0.3, initial: float = 1 / 25, final: float = 1 / 25e4) -> Schedule:
@@ -134,7 +134,7 @@ def warmup_stable_decay(warmup: float = 0.05, decay: float = 0.2, shape: Schedul
     _check.inside("warmup_stable_decay", "decay", decay)
     _check_warmup("warmup_stable_decay", warmup, 1.0 - decay, "1 - decay")
     held = Constant().then(shape or OneMinusSqrt(), at=(1.0 - warmup - decay) / (1.0 - warmup))
-    return held.after_warmup(warmup) if warmup else held
+    return held.after_warmup(warmup)
 
 
 def _endless_exponential(cycles: float, end: float) -> Schedule:

@@ -1,0 +1,43 @@
+"""What is said when a run and its budget do not fit together."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Final
+
+from lehr.progress import Budget, Clock
+
+FAR_FROM_THE_END: Final = 0.1
+
+
+class BudgetWarning(UserWarning):
+    """What a run spends and what its budget says do not fit together."""
+
+
+IDLE: Final = (
+    "scheduler.step() found no optimizer update since its last call, and spent nothing. That is right where AMP "
+    "skipped the update, and means a wrong order if optimizer.step() comes after it. To see the curve without training "
+    'use scheduler.preview(); if updates happen where they cannot be seen, build the scheduler with count="calls".'
+)
+
+
+def overspent(budget: Budget) -> str:
+    """For a run that goes on although its budget is spent."""
+    return (
+        f"the budget of {budget} is spent, but training goes on with its last factor; if that is not meant, stop when "
+        "scheduler.finished, or raise the budget with scheduler.rebudget"
+    )
+
+
+def report_early_end(clock: Clock, loaded_at: list[int]) -> None:
+    """Called when the scheduler goes: say so if the run stopped long before its budget."""
+    failed = sys.exc_info()[0] is not None or hasattr(sys, "last_exc") or hasattr(sys, "last_value")
+    trained = clock.updates > loaded_at[0]
+    if trained and not failed and not clock.budget.endless and clock.progress < 1.0 - FAR_FROM_THE_END:
+        warnings.warn(
+            f"the run ended after {clock.progress:.0%} of its budget of {clock.budget}, so the schedule never came to "
+            "its end; if no more training follows, give the scheduler the budget that is really there",
+            BudgetWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,37 @@
+"""What users and policies hand to the scheduler, as what it works with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lehr.policy import Follow, Policy, as_policy
+from lehr.schedules import Schedule
+
+
+def followed(key: str, curve: Schedule | Sequence[Schedule] | Follow) -> Follow:
+    """The schedules of another hyperparameter than the rate."""
+    if key == "lr":
+        raise ValueError("Scheduler: also cannot hold lr, which the schedule itself drives; multiply schedules instead")
+    policy = as_policy(curve)
+    if not isinstance(policy, Follow):
+        raise TypeError(f"Scheduler: also[{key!r}] must be a schedule, or a list of them; got {curve!r}")
+    return policy
+
+
+def amount_of(unit: str, amount: Any) -> float:
+    """Samples or tokens that were observed."""
+    number = float(amount)
+    if not 0.0 <= number < math.inf:
+        raise ValueError(f"observe: {unit} must be a finite number, at least 0; got {amount!r}")
+    return number
+
+
+def as_factors(factors: Any, policy: Policy) -> float | tuple[float, ...]:
+    """What a policy answered, as numbers; whatever is no factor would end up in the weights."""
+    several = hasattr(factors, "__len__") and getattr(factors, "ndim", 1) > 0  # a tensor of one number is one number
+    given = tuple(map(float, factors)) if several else (float(factors),)
+    if not all(0.0 <= factor < math.inf for factor in given):
+        raise ValueError(f"{policy!r} gave {factors!r}; a factor is a finite number, at least 0")
+    return given if several else given[0]
