@@ -59,11 +59,12 @@ class Clock:
         self._total = budget.total
         self._each = budget.each
         self._seconds = budget.unit == "seconds"
+        self.asks = self._each is None and not self._seconds
 
     @property
     def progress(self) -> float:
         """The share of the budget that is spent; above 1 once it is overspent."""
-        return self.progress_at(self.spent)
+        return self.progress_at(self.spent) if self._progress_at_turn else self.spent / self._total
 
     def progress_at(self, spent: float) -> float:
         """The progress that belongs to an amount spent."""

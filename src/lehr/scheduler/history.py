@@ -39,25 +39,32 @@ class History:
 
     def add(self, update: int, progress: float, factors: float | Sequence[float]) -> None:
         """Note the factors that update number `update` uses."""
-        if self._updates and self._updates[-1] == update:  # replaced before it was used
-            self._updates.pop(), self._progress.pop(), self._factors.pop()
-            self._seen -= 1
+        updates = self._updates
+        if updates and updates[-1] == update:  # replaced before it was used
+            self._forget()
         self._seen += 1
         if self.every > 1 and (self._seen - 1) % self.every:
             return
-        self._updates.append(update)
+        updates.append(update)
         self._progress.append(progress)
-        if isinstance(self._factors, array):
-            if isinstance(factors, float):
-                self._factors.append(factors)
-            else:
-                self._factors = [array("d", [factor]) for factor in self._factors]
-                self._factors.append(array("d", factors))
+        if isinstance(factors, float) and isinstance(self._factors, array):
+            self._factors.append(factors)
+            width = 2
         else:
-            self._factors.append(array("d", [factors] if isinstance(factors, float) else factors))
-        width = 1 if isinstance(factors, float) else len(factors)
-        if len(self._updates) * (1 + width) > self._most:
+            width = 1 + self._add_several(factors)
+        if len(updates) * width > self._most:
             self._thin()
+
+    def _add_several(self, factors: float | Sequence[float]) -> int:
+        row = array("d", [factors] if isinstance(factors, float) else factors)
+        if isinstance(self._factors, array):
+            self._factors = [array("d", [factor]) for factor in self._factors]
+        self._factors.append(row)
+        return len(row)
+
+    def _forget(self) -> None:
+        self._updates.pop(), self._progress.pop(), self._factors.pop()
+        self._seen -= 1
 
     def _thin(self) -> None:
         self.every *= 2

@@ -76,22 +76,27 @@ class Hyperparameter:
 
     def write(self, factors: Factors) -> None:
         """Give every group its base value times its factor."""
+        if self._all_plain and isinstance(factors, float):  # the usual case, kept bare since it runs once an update
+            groups, key = self.optimizer.param_groups, self.key
+            if len(groups) == len(self._plain):
+                for group, (known, base, _) in zip(groups, self._plain):  # noqa: B905 - strict costs time
+                    if group is not known:
+                        break
+                    group[key] = base * factors
+                else:
+                    self._written_above_0 = factors > 0.0
+                    return
+        self._write_any(factors)
+
+    def _write_any(self, factors: Factors) -> None:
         if self.stale:
             self.adopt()
-        self._written_above_0 = factors > 0.0 if isinstance(factors, float) else max(factors) > 0.0
-        if not isinstance(factors, float) and len(factors) != len(self.bases):
-            raise ValueError(f"the policy gave {len(factors)} factors for {len(self.bases)} parameter groups")
-        if self._all_plain:  # the usual case, kept bare since it runs once an update
-            key = self.key
-            if isinstance(factors, float):
-                for group, base, _ in self._plain:
-                    group[key] = base * factors
-            else:
-                for (group, base, _), factor in zip(self._plain, factors, strict=True):
-                    group[key] = base * factor
-            return
+        each = [factors] * len(self.bases) if isinstance(factors, float) else factors
+        if len(each) != len(self.bases):
+            raise ValueError(f"the policy gave {len(each)} factors for {len(self.bases)} parameter groups")
+        self._written_above_0 = max(each) > 0.0
         for group, base, index in self._plain:
-            self.assign(group, base * (factors if isinstance(factors, float) else factors[index]))
+            self.assign(group, base * each[index])
         for buffer in self._buffers:
             buffer.write(factors)
 

@@ -153,7 +153,10 @@ class Scheduler(LRScheduler):
         if not updates:  # what was observed stays, for the update that these batches lead to
             self._say("idle", IDLE)
             return
-        clock.tick(updates, self._amount() if self._counts_amounts else None)
+        if self._observed is None and not clock.asks:
+            clock.tick(updates)
+        else:
+            clock.tick(updates, self._amount())
         progress = clock.progress
         if progress > 1.0 + FAR_FROM_THE_END and not clock.budget.endless:
             self._beyond()
@@ -316,10 +319,6 @@ class Scheduler(LRScheduler):
         if self._rate.stale:
             self._meet_new_groups()
         return not self._rate.silenced
-
-    @property
-    def _counts_amounts(self) -> bool:
-        return self._observed is not None or (self.budget.each is None and self.budget.unit != "seconds")
 
     def _amount(self) -> float | None:
         """Samples or tokens of all ranks; all of them learn if one has not said."""
