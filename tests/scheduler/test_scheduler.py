@@ -132,6 +132,12 @@ class TestCounting:
                 scheduler.step()
         assert scheduler.spent == 3
 
+    def test_what_accelerate_counts_while_accumulating_changes_nothing(self) -> None:
+        scheduler = Scheduler(sgd(), Linear(), Budget(steps=10))
+        scheduler._step_count += 1
+        drive(scheduler, 2)
+        assert (scheduler.spent, scheduler._step_count) == (2, 3)
+
     def test_fused_optimizers_are_not_counted_when_amp_skips(self) -> None:
         parameter = torch.ones(2, requires_grad=True)
         scheduler = Scheduler(torch.optim.SGD([parameter], lr=0.1, fused=True), Linear(), Budget(steps=10))

@@ -254,6 +254,10 @@ class Scheduler(LRScheduler):
     def _step_count(self) -> int:  # type: ignore[override]  # torch's convention: the constructor counts as a step
         return self.clock.updates + 1
 
+    @_step_count.setter
+    def _step_count(self, value: int) -> None:
+        pass  # accelerate counts its own calls here while it accumulates gradients
+
     def state_dict(self) -> dict[str, Any]:
         """What is spent, what the policy remembers, and what this run is; loads with `weights_only=True`."""
         return {
