@@ -251,7 +251,7 @@ class Scheduler(LRScheduler):
         raise AttributeError("lehr.Scheduler cannot be put inside torch's schedulers: compose schedules, as with .then")
 
     @property
-    def _step_count(self) -> int:  # type: ignore[override]  # torch's convention: the constructor counts as a step
+    def _step_count(self) -> int:  # torch's convention: the constructor counts as a step
         return self.clock.updates + 1
 
     @_step_count.setter
