@@ -21,7 +21,7 @@ def found(tests: dict[str, list[float | None]], metric: lab.Metric = lab.ACCURAC
         for seed, value in enumerate(values)
     ]
     searched = [run(name, SEARCH_SEED, 0.5, lr=lr) for name in tests for lr in comparison.lr_grid]
-    return results(comparison, metric, runs, searched, "lehr compare")
+    return results(comparison, comparison.setting(None, "0"), metric, runs, searched, "lehr compare")
 
 
 def test_the_best_mean_wins_and_others_tie_or_do_worse() -> None:
@@ -47,7 +47,22 @@ def test_a_method_that_diverges_cannot_win() -> None:
     assert row["diverged"] == [{"seed": 1, "update": 5}]
     assert row["test"]["n"] == 2
     assert "1 of 3 diverged" in render(told)
-    assert "diverged (loss not finite) with seed 1 at update 5" in render(told)
+    assert "diverged (loss or result not finite) with seed 1 at update 5" in render(told)
+
+
+def test_diverged_rivals_are_not_called_beaten() -> None:
+    told = found({"linear": [0.5, 0.51, 0.52], "constant": [0.9, None, 0.91], "sgdr": [None, None, None]})
+    assert lab.verdict(told) == (
+        "linear reached 51.00 %; no other method finished all its runs. constant and sgdr diverged at least once."
+    )
+    told = found({"linear": [0.5, 0.51, 0.52], "cosine": [0.4, 0.41, 0.424], "sgdr": [None, None, None]})
+    assert lab.verdict(told) == "linear won with 51.00 %; no other method ties with it. sgdr diverged at least once."
+    assert "diverged in every run" in render(told)
+
+
+def test_a_rate_given_for_all_is_reported() -> None:
+    assert "peak rate <b>0.25 for all</b>" in render(found({"linear": [0.5, 0.51]}, lr=0.25))
+    assert "the task's own" in render(found({"linear": [0.5, 0.51]}))
 
 
 def test_all_may_diverge() -> None:
@@ -96,6 +111,7 @@ def test_files_are_readable_and_unique() -> None:
     names = [job.file for job in jobs]
     assert len(set(names)) == len(names)
     assert names[0] == "linear_lr-task_seed-0.json"
+    assert Job(jobs[0].method, 0.1234567, 0).file != Job(jobs[0].method, 0.1234568, 0).file
     assert names[3] == "linear_lr-0.1_search.json"
     assert all("/" not in name and " " not in name for name in names)
 

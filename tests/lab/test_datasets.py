@@ -77,13 +77,18 @@ def test_cifar10_from_parquet_is_decoded_once(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "cifar10"
     folder.mkdir(parents=True)
     table.to_parquet(folder / "train-00000-of-00001.parquet")
+    table.to_parquet(folder / "test-00000-of-00002.parquet")
+    with pytest.raises(ValueError, match=r"holds 1 of the 2 files test-\*.parquet; fetch the rest"):
+        datasets._cifar10_part("test", str(tmp_path / "data"))
+    table.to_parquet(folder / "test-00001-of-00002.parquet")
+    assert len(datasets._cifar10_part("test", str(tmp_path / "data"))[0]) == 6
     images, labels = datasets._cifar10_part("train", str(tmp_path / "data"))
     assert images.dtype == torch.uint8
     assert images.shape == (3, 3, 32, 32)
     assert [tuple(image[:, 0, 0].tolist()) for image in images] == colours
     assert labels.tolist() == [3, 5, 7]
     kept = list((tmp_path / "cache" / "decoded").iterdir())
-    assert len(kept) == 1
+    assert len(kept) == 2
     again, _ = datasets._cifar10_part("train", str(tmp_path / "data"))
     assert torch.equal(again, images)
 

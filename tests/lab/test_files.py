@@ -15,19 +15,29 @@ SETTING = {"task": "digits", "budget": "10ep"}
 def test_runs_survive_the_file(tmp_path: Path) -> None:
     made = run("linear", 0, 0.9)
     write_run(tmp_path / "run.json", made, SETTING)
-    kept = read_run(tmp_path / "run.json", SETTING)
+    kept = read_run(tmp_path / "run.json", SETTING, {"method": "linear", "seed": 0, "lr": None})
     assert kept.curve == made.curve
     assert (kept.method, kept.seed, kept.test) == ("linear", 0, 0.9)
     assert json.loads((tmp_path / "run.json").read_text())["environment"]["torch"]
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"run": {}}', '{"format": 1, "setting": {}, "run": 3}', "\0\1"]
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"format": 1, "setting": [], "run": {}}',
+        '{"run": {}}',
+        '{"format": 1, "setting": {}, "run": 3}',
+        "\0\1",
+    ],
 )
 def test_damaged_runs_are_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(ValueError, match=r"run.json is (not a run of lehr compare|damaged); delete it"):
-        read_run(tmp_path / "run.json")
+        read_run(tmp_path / "run.json", {}, {})
 
 
 def test_runs_of_another_comparison_are_not_mixed_in(tmp_path: Path) -> None:
@@ -35,7 +45,13 @@ def test_runs_of_another_comparison_are_not_mixed_in(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"another comparison \(budget '10ep' there, '20ep' here\); choose another --out"
     ):
-        read_run(tmp_path / "runs" / "run.json", {**SETTING, "budget": "20ep"})
+        read_run(tmp_path / "runs" / "run.json", {**SETTING, "budget": "20ep"}, {})
+
+
+def test_runs_must_be_what_their_name_says(tmp_path: Path) -> None:
+    write_run(tmp_path / "run.json", run("linear", 0, 0.9), SETTING)
+    with pytest.raises(ValueError, match=r"is of another run \(seed 0 there, 1 here\)"):
+        read_run(tmp_path / "run.json", SETTING, {"method": "linear", "seed": 1})
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

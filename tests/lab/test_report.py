@@ -73,6 +73,12 @@ def test_damaged_results_are_named(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"metric": {}}')
     with pytest.raises(ValueError, match="is not what lehr compare writes"):
         lab.write_report(tmp_path)
+    for missing in ("environment", "runs", "methods", "setting"):
+        told = found({"linear": [0.9, 0.91], "cosine": [0.8, 0.83]})
+        told[missing] = []
+        write_json(tmp_path / "results.json", told)
+        with pytest.raises(ValueError, match="is not what lehr compare writes"):
+            lab.write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
 

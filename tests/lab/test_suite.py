@@ -16,6 +16,8 @@ from lehr import lab
 from lehr.lab.suite import run_comparison
 
 MINE = """
+from __future__ import annotations
+from dataclasses import dataclass
 import torch
 from lehr import lab
 
@@ -45,6 +47,33 @@ def broken():
     task = make_task()
     return lab.Task(**{**vars(task), "model": lambda: torch.nn.Linear(5, 2)})
 
+def random_data():
+    import numpy as np
+    inputs = torch.tensor(np.random.randn(160, 4), dtype=torch.float32)
+    task = make_task()
+    data = lab.split(inputs, (inputs.sum(1) > 0).long(), validation=40, test=40)
+    return lab.Task(**{**vars(task), "data": data})
+
+def neighbourly():
+    import neighbour
+    task = make_task()
+    optimizer = lambda model: torch.optim.SGD(model.parameters(), lr=neighbour.LR)
+    return lab.Task(**{**vars(task), "optimizer": optimizer})
+
+def mine_fails():
+    task = make_task()
+    def loss(outputs, targets):
+        raise KeyError("no such thing")
+    return lab.Task(**{**vars(task), "loss": loss})
+
+@dataclass
+class Settings:
+    lr: float = 0.5
+
+def quits():
+    import sys
+    sys.exit("bye")
+
 def exploding():
     task = make_task()
     return lab.Task(**{**vars(task), "loss": lambda out, y: (out * 1e30).square().square().sum()})
@@ -64,6 +93,11 @@ def compare(task: str, out: Path, methods: str = "linear,constant", **arguments:
         task, lab.load_methods(methods), lab.Settings("3ep", 3), seeds=seeds, **arguments  # type: ignore[arg-type]
     )  # fmt: skip
     return run_comparison(comparison, out, command="lehr compare ...", processes=2)
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def stamps(out: Path) -> dict[str, int]:
@@ -99,6 +133,10 @@ def test_divergence_is_a_result(mine: str, tmp_path: Path) -> None:
         ("{mine}:nothing", "has no function 'nothing'"),
         ("{mine}:wrong", "returned a int; it must return a lehr.lab.Task"),
         ("{mine}:broken", r"training .*mine.py:broken with linear failed: RuntimeError: .*shapes cannot be multiplied"),
+        ("{mine}:random_data", "makes other data in each process, so runs cannot be compared; give its random numbers"),
+        ("{mine}:mine_fails", r"with linear failed: KeyError: 'no such thing' \(mine.py, line \d+\)"),
+        ("{mine}:quits", r"quits of .*mine.py failed: SystemExit: bye \(mine.py, line \d+\)"),
+        ("{mine}", "names a file; add the function that makes the task"),
         ("nowhere.py:make_task", "there is no file nowhere.py"),
         ("diggits", r"unknown task 'diggits' \(did you mean digits\?\)"),
     ],
@@ -118,7 +156,36 @@ def test_runs_of_another_budget_or_task_are_not_mixed_in(mine: str, tmp_path: Pa
     out = tmp_path / "out"
     compare(f"{mine}:make_task", out, methods="linear", seeds=1)
     Path(mine).write_text(MINE + "\n# changed\n")
-    with pytest.raises(ValueError, match="holds runs of another comparison .*content.*choose another --out"):
+    with pytest.raises(ValueError, match="holds runs of another comparison .*code.*choose another --out"):
+        compare(f"{mine}:make_task", out, methods="linear", seeds=1)
+
+
+def test_a_neighbours_change_is_noticed(mine: str, tmp_path: Path) -> None:
+    neighbour = tmp_path / "neighbour.py"
+    neighbour.write_text("LR = 0.5\n")
+    script = (
+        "import sys; from lehr import lab; from lehr.lab.suite import run_comparison; from pathlib import Path\n"
+        "if __name__ == '__main__':\n"
+        "    c = lab.Comparison(sys.argv[1], lab.load_methods('linear'), lab.Settings('1ep', 1), seeds=1)\n"
+        "    run_comparison(c, Path(sys.argv[2]), command='')\n"
+    )
+    runner = tmp_path / "elsewhere" / "runner.py"
+    runner.parent.mkdir()
+    runner.write_text(script)
+    command = [sys.executable, str(runner), f"{mine}:neighbourly", str(tmp_path / "out")]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert first.returncode == 0, first.stderr
+    neighbour.write_text("LR = 0.25\n")
+    second = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "holds runs of another comparison (code" in second.stderr
+
+
+def test_one_comparison_a_folder_at_a_time(mine: str, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    out = tmp_path / "out"
+    out.mkdir()
+    with FileLock(out / ".lock"), pytest.raises(ValueError, match="another lehr compare is working in"):
         compare(f"{mine}:make_task", out, methods="linear", seeds=1)
 
 
@@ -133,7 +200,7 @@ def test_a_damaged_run_is_named_and_nothing_is_lost(mine: str, tmp_path: Path) -
     assert set(stamps(out)) == set(before)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_stopped_in_the_middle_it_goes_on_from_there(mine: str, tmp_path: Path, how: signal.Signals) -> None:
     out = tmp_path / "out"
     command = [
@@ -148,11 +215,20 @@ def test_stopped_in_the_middle_it_goes_on_from_there(mine: str, tmp_path: Path, 
         assert time.monotonic() < deadline
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.02)
-    os.killpg(process.pid, how)
-    _, said = process.communicate(timeout=60)
+    workers = children(process.pid)
+    assert workers
     if how == signal.SIGINT:
+        os.killpg(process.pid, how)  # as the terminal does
+    else:
+        os.kill(process.pid, how)  # the workers must notice by themselves
+    _, said = process.communicate(timeout=60)
+    if how != signal.SIGKILL:
         assert process.returncode == 130
         assert "the same command goes on from there" in said
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlived its parent"
+        time.sleep(0.05)
     kept = stamps(out)
     assert 2 <= len([name for name in kept if name.endswith(".json")]) < 6
     assert not (out / "results.json").exists()

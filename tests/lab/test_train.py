@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -128,6 +129,63 @@ def test_bfloat16_and_images() -> None:
     assert half.curve[-1]["train_loss"] == pytest.approx(full.curve[-1]["train_loss"], rel=0.05)
 
 
+def test_a_result_that_is_no_number_is_no_result() -> None:
+    metric = lab.Metric("odd", lambda outputs, _: outputs.sum() * math.nan)
+    run = train(task=task(metric=metric))
+    assert run.diverged_at == run.updates
+    assert (run.validation, run.test) == (None, None)
+
+
+def test_what_was_frozen_in_eval_stays_so() -> None:
+    seen = []
+
+    class Watch(torch.nn.Module):
+        def forward(self, x):
+            seen.append(self.training)
+            return x
+
+    def model() -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(4, 2), Watch().eval())
+
+    train(budget="20steps", task=task(model=model))
+    assert not any(seen)
+
+
+def test_a_network_is_not_trained_twice() -> None:
+    shared = torch.nn.Linear(4, 2)
+    again = task(model=lambda: shared)
+    train(budget="2steps", task=again)
+    with pytest.raises(ValueError, match="model must make a new network at each call"):
+        train(budget="2steps", task=again)
+    with pytest.raises(ValueError, match=r"model must return a torch.nn.Module; got int"):
+        train(task=task(model=lambda: 3))
+
+
+def test_initial_weights_may_come_from_numpy() -> None:
+    def model() -> torch.nn.Module:
+        made = torch.nn.Linear(4, 2)
+        made.weight.data.copy_(torch.tensor(np.random.randn(2, 4)))
+        return made
+
+    assert train(task=task(model=model)).test == train(task=task(model=model)).test
+
+
+def test_metrics_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"needs class numbers as targets .* give metric=lab.MEAN_SQUARED_ERROR"):
+        train(task=task(loss=torch.nn.functional.mse_loss, model=_to_targets, data=_regression()))
+    inputs, targets = torch.randn(100, 4), torch.randn(100)
+    flat = lab.split(inputs, targets, validation=20, test=20)
+    squares = task(data=flat, model=_to_targets, loss=lambda o, t: (o[:, 0] - t).square().mean())
+    with pytest.raises(ValueError, match=r"needs outputs and targets of one shape; got \(20, 1\) and \(20,\)"):
+        train(task=lab.Task(**{**vars(squares), "metric": lab.MEAN_SQUARED_ERROR}))
+
+
+def test_a_rate_of_zero_cannot_be_scaled() -> None:
+    still = task(optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=0.0))
+    with pytest.raises(ValueError, match="need a first parameter group whose rate is above 0"):
+        train(task=still, lr=0.1)
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
@@ -146,6 +204,8 @@ def test_bad_data() -> None:
         task(data=list).load()
     with pytest.raises(ValueError, match="batch_size 100 is more than the 80 training examples"):
         task(batch_size=100).load()
+    with pytest.raises(ValueError, match="split: there are 10 inputs, but 20 targets"):
+        lab.split(torch.zeros(10), torch.zeros(20), validation=1, test=1)
     with pytest.raises(ValueError, match="leave nothing of 10 examples to train on"):
         lab.split(torch.zeros(10), torch.zeros(10), validation=5, test=5)
     with pytest.raises(ValueError, match="Data: test has 3 inputs, but 2 targets"):

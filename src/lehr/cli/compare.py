@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,12 @@ from rich.table import Table
 from lehr import lab
 from lehr.lab.comparison import Job
 from lehr.lab.report import duration
+
+
+def _cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 DEFAULT_METHODS = "linear,cosine,step,one_cycle,rex,constant"
 
@@ -48,7 +55,7 @@ def compare(
     data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
     evaluations: Annotated[int, typer.Option(min=1, help="How often a run is validated.")] = 20,
     bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 autocast; pays on processors that have it.")] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = os.cpu_count() or 1,
+    processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = _cores(),
     threads: Annotated[int, typer.Option(min=1, help="Threads a run.")] = 1,
 ) -> None:
     """Train every method with every seed under the same budget, and say which won and how sure that is.
@@ -75,14 +82,18 @@ def compare(
     console = Console()
     if bf16 and "AVX512" not in torch.backends.cpu.get_cpu_capability():
         console.print("This processor has no bfloat16 instructions, so --bf16 will be slower than without.")
+    for ending in ("SIGTERM", "SIGHUP"):  # as a cluster ends a job: like Ctrl-C
+        if hasattr(signal, ending):
+            signal.signal(getattr(signal, ending), signal.default_int_handler)
     try:
         found = _run(comparison, folder, console, processes, threads)
     except KeyboardInterrupt:
         print("lehr: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
+    written = lab.write_report(folder).resolve()
     console.print(_table(found, chosen.metric))
     console.print(f"\n{lab.verdict(found)}", highlight=False)
-    console.print(f"Report: {lab.write_report(folder).resolve()}", highlight=False, soft_wrap=True)
+    console.print(f"Report: {written}", highlight=False, soft_wrap=True)
 
 
 def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int, threads: int) -> dict[str, Any]:

@@ -42,8 +42,12 @@ class Job:
             name = (
                 f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
             )
-        rate = "task" if self.lr is None else f"{self.lr:g}"
+        rate = "task" if self.lr is None else repr(self.lr)
         return f"{name}_lr-{rate}_{'search' if self.searches else f'seed-{self.seed}'}.json"
+
+    def expected(self) -> dict[str, Any]:
+        """What its run must say of itself."""
+        return {"method": self.method.name, "policy": repr(self.method.policy()), "seed": self.seed, "lr": self.lr}
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,16 @@ class Comparison:
     lr: float | None = None
     data: str | None = None
 
-    def setting(self) -> dict[str, Any]:
-        """What all runs of the comparison share; a run made under another is never taken for one of it."""
-        path = Path(self.task.rpartition(":")[0])
-        content = (
-            hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.suffix == ".py" and path.is_file() else None
-        )
-        task = f"{path.name}:{self.task.rpartition(':')[2]}" if content else self.task
-        return {"task": task, "content": content, **asdict(self.settings)}
+    def setting(self, code: str | None, data: str) -> dict[str, Any]:
+        """What all runs of the comparison share; a run made under another is never taken for one of it.
+
+        Args:
+            code: a hash of the user's own code, if the task is theirs.
+            data: a hash of the data.
+        """
+        file, _, function = self.task.rpartition(":")
+        task = f"{Path(file).name}:{function}" if code else self.task
+        return {"task": task, "code": code, "data": data, **asdict(self.settings)}
 
     def search(self) -> list[Job]:
         """The runs that choose learning rates."""
@@ -99,7 +105,12 @@ def choose_rates(searched: Iterable[Run], metric: Metric) -> dict[str, float]:
 
 
 def results(
-    comparison: Comparison, metric: Metric, final: Sequence[Run], searched: Sequence[Run], command: str
+    comparison: Comparison,
+    setting: dict[str, Any],
+    metric: Metric,
+    final: Sequence[Run],
+    searched: Sequence[Run],
+    command: str,
 ) -> dict[str, Any]:
     """Everything the report says, as plain data: the contents of `results.json`."""
     rows = [_row(method, final, searched, comparison) for method in comparison.methods]
@@ -119,8 +130,9 @@ def results(
     ]
     return {
         "command": command,
-        "setting": comparison.setting(),
+        "setting": setting,
         "seeds": comparison.seeds,
+        "lr": comparison.lr,
         "lr_grid": list(comparison.lr_grid),
         "metric": {"name": metric.name, "higher_is_better": metric.higher_is_better, "percent": metric.percent},
         "best": best,
@@ -145,7 +157,7 @@ def _row(method: Method, final: Sequence[Run], searched: Sequence[Run], comparis
         "source": method.source,
         "lr": lr,
         "lr_at_edge": bool(search)
-        and len(comparison.lr_grid) > 2
+        and len(comparison.lr_grid) > 1
         and lr in (min(comparison.lr_grid), max(comparison.lr_grid)),
         "diverged": [{"seed": run.seed, "update": run.diverged_at} for run in mine if run.diverged_at is not None],
         "test": asdict(summarise(tests)) if tests else None,

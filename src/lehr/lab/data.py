@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -36,6 +37,15 @@ class Data:
                 raise ValueError(f"Data: {name} has {len(inputs)} inputs, but {len(targets)} targets")
 
 
+def fingerprint(data: Data) -> str:
+    """A hash of every number in the data, since runs on other data cannot be compared."""
+    digest = hashlib.sha256()
+    for part in (*data.train, *data.validation, *data.test):
+        digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
+        digest.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
+
+
 def split(inputs: Tensor, targets: Tensor, *, validation: int, test: int, seed: int = 0) -> Data:
     """The examples in a random but fixed order, divided into training, validation and test sets.
 
@@ -47,12 +57,14 @@ def split(inputs: Tensor, targets: Tensor, *, validation: int, test: int, seed: 
         seed: of the order.
 
     Raises:
-        ValueError: if nothing would be left to train on.
+        ValueError: if inputs and targets differ in number, or nothing would be left to train on.
 
     >>> data = split(torch.arange(10), torch.arange(10), validation=2, test=3)
     >>> len(data.train[0]), len(data.validation[0]), len(data.test[0])
     (5, 2, 3)
     """
+    if len(inputs) != len(targets):
+        raise ValueError(f"split: there are {len(inputs)} inputs, but {len(targets)} targets")
     if validation + test >= len(inputs):
         raise ValueError(
             f"split: validation={validation} and test={test} leave nothing of {len(inputs)} examples to train on"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import re
+import socket
 import struct
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 import torch
@@ -40,7 +45,7 @@ def fashion_mnist(data: str | None = None) -> Data:
         arrays = [
             part
             for name in ("train", "test")
-            for part in _hub("fashion-mnist", "zalando-datasets/fashion_mnist", name, "image")
+            for part in _arrays(_hub("fashion-mnist", "zalando-datasets/fashion_mnist", name, data), "image")
         ]
     train, test = (
         (arrays[i].float().div(255).sub(0.286).div(0.353).unsqueeze(1), arrays[i + 1].long()) for i in (0, 2)
@@ -64,7 +69,9 @@ def tinyshakespeare(data: str | None = None) -> Data:
     """Tiny Shakespeare (Karpathy 2015): 1.1 MB of text as character numbers, in stretches of `CONTEXT`; 90:5:5."""
     found = files.find(("*shakespeare*/input.txt",), data)
     if not found:
-        raise _missing("tinyshakespeare", "tinyshakespeare/input.txt", "the text that char-rnn calls tinyshakespeare")
+        raise _missing(
+            "tinyshakespeare", "tinyshakespeare/input.txt", "the text that char-rnn calls tinyshakespeare", data
+        )
     text = found[0].read_text(encoding="utf-8")
     number = {character: index for index, character in enumerate(sorted(set(text)))}
     codes = torch.tensor([number[character] for character in text])
@@ -99,51 +106,56 @@ def _idx(path: Path) -> np.ndarray:
 def _cifar10_part(part: str, data: str | None) -> Pairs:
     """Images as bytes and labels; decoded once, then kept beside the other caches."""
     found = files.find((f"*cifar10*/**/{part}-*.parquet",), data)
-    stamp = f"{found[0].stat().st_size}" if found else "hub"
-    kept = files.cache() / "decoded" / f"cifar10-{part}-{stamp}.safetensors"
+    shards = sorted(found[0].parent.glob(f"{part}-*.parquet")) if found else []
+    said = re.search(r"-of-(\d+)\.parquet$", shards[0].name) if shards else None
+    if said and int(said[1]) != len(shards):
+        raise ValueError(
+            f"{shards[0].parent} holds {len(shards)} of the {int(said[1])} files {part}-*.parquet; fetch the rest"
+        )
+    stamps = "".join(f"{shard.name}{shard.stat().st_size}{shard.stat().st_mtime_ns}" for shard in shards) or "hub"
+    kept = files.cache() / "decoded" / f"cifar10-{part}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}.safetensors"
     if kept.is_file():
         tensors = load_file(kept)
         return tensors["images"], tensors["labels"]
-    images, labels = (
-        _decode(lambda: _parquet(found[0]), "img") if found else _hub("cifar10", "uoft-cs/cifar10", part, "img")
-    )
+    table = _parquet(shards) if shards else _hub("cifar10", "uoft-cs/cifar10", part, data)
+    images, labels = _arrays(table, "img")
     images = images.permute(0, 3, 1, 2).contiguous()
     files.write(kept, lambda path: save_file({"images": images, "labels": labels}, path))
     return images, labels
 
 
-def _parquet(path: Path):  # type: ignore[no-untyped-def]  # a datasets.Dataset
+def _parquet(shards: list[Path]) -> Any:
     from datasets import load_dataset
 
-    return load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(files.cache() / "huggingface"))
+    names = [str(shard) for shard in shards]
+    return load_dataset("parquet", data_files=names, split="train", cache_dir=str(files.cache() / "huggingface"))
 
 
-def _hub(task: str, name: str, part: str, column: str) -> tuple[Tensor, Tensor]:
+def _hub(task: str, name: str, part: str, data: str | None) -> Any:
     """A part of a data set from the Hugging Face hub, where there is a network."""
-    from datasets import load_dataset
-
-    def load():  # type: ignore[no-untyped-def]
-        return load_dataset(name, split=part, cache_dir=str(files.cache() / "huggingface"))
-
-    try:
-        return _decode(load, column)
-    except Exception as error:
-        wanted = {"fashion-mnist": "fashion-mnist/train-images-idx3-ubyte.gz and its three companions"}
-        files_wanted = wanted.get(task, f"{task}/train-*.parquet and {task}/test-*.parquet")
-        raise _missing(task, files_wanted, f"the data set {name} on the Hugging Face hub") from error
-
-
-def _decode(load: Callable[[], object], column: str) -> tuple[Tensor, Tensor]:
-    from datasets import disable_progress_bars
+    from datasets import disable_progress_bars, load_dataset
+    from huggingface_hub import constants
 
     disable_progress_bars()
-    dataset = load().with_format("numpy")  # type: ignore[attr-defined]
-    return torch.from_numpy(np.stack(dataset[:][column])), torch.from_numpy(np.asarray(dataset[:]["label"]))
+    try:
+        if not constants.HF_HUB_OFFLINE and not getproxies():  # the library's own attempts take most of a minute
+            host = urlsplit(constants.ENDPOINT)
+            socket.create_connection((host.hostname, host.port or 443), timeout=3).close()
+        return load_dataset(name, split=part, cache_dir=str(files.cache() / "huggingface"))
+    except (OSError, ValueError) as error:  # no connection, no such set, or offline
+        wanted = {"fashion-mnist": "fashion-mnist/train-images-idx3-ubyte.gz and its three companions"}
+        needed = wanted.get(task, f"{task}/train-*.parquet and {task}/test-*.parquet")
+        raise _missing(task, needed, f"the data set {name} on the Hugging Face hub", data) from error
 
 
-def _missing(task: str, wanted: str, source: str) -> ValueError:
-    looked = ", ".join(str(folder) for folder in files.folders(None))
+def _arrays(table: Any, column: str) -> tuple[Tensor, Tensor]:
+    rows = table.with_format("numpy")[:]
+    return torch.from_numpy(np.stack(rows[column])), torch.from_numpy(np.asarray(rows["label"]))
+
+
+def _missing(task: str, wanted: str, source: str, data: str | None) -> ValueError:
+    looked = ", ".join(str(folder) for folder in files.folders(data))
     return ValueError(
         f"the data of {task} is not on this machine: put {wanted} into a folder and name the folder with --data or "
-        f"LEHR_DATA (it is {source}; also looked in {looked})"
+        f"LEHR_DATA (it is {source}; looked in {looked})"
     )

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 Result = TypeVar("Result")
+
+OURS: Final = Path(__file__).parents[1]
+_INSTALLED: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def told(what: str, act: Callable[[], Result]) -> Result:
     """What `act` returns; if it fails, a ValueError that says what failed, how and in which line.
 
     Errors of the user's task end a comparison with a sentence instead of a stack of lehr's own frames; the original
-    error is the cause.
+    error is the cause. The line is the innermost of the user's own, or, where there is none, of whoever raised.
     """
     try:
         return act()
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        if isinstance(error, ValueError) and Path(place.filename).is_relative_to(Path(__file__).parents[1]):
+    except (Exception, SystemExit) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if isinstance(error, ValueError) and Path(frames[-1].filename).is_relative_to(OURS):
             raise  # one of our own sentences
+        place = next((frame for frame in reversed(frames) if _is_users(frame.filename)), frames[-1])
         where = f"{Path(place.filename).name}, line {place.lineno}"
         raise ValueError(f"{what} failed: {type(error).__name__}: {error} ({where})") from error
+
+
+def _is_users(filename: str) -> bool:
+    return (
+        filename.endswith(".py")
+        and not filename.startswith(_INSTALLED)
+        and not Path(filename).is_relative_to(OURS)
+        and "site-packages" not in filename
+    )

@@ -25,11 +25,13 @@ def final_metric(found: dict[str, Any]) -> go.Figure:
     """Every run as a dot, the mean with its 95 % interval beside it, the best method on top."""
     styles, scale = style(_names(found)), _scale(found)
     figure = go.Figure()
+    nowhere: list[str] = []
     for row in reversed(found["methods"]):
         name = row["method"]
         colour, _ = styles[name]
         values = [scale * run["test"] for run in found["runs"] if run["method"] == name and run["test"] is not None]
         if not values:
+            nowhere.append(name)
             continue
         figure.add_scatter(
             x=values, y=[name] * len(values), mode="markers", showlegend=False,
@@ -45,7 +47,13 @@ def final_metric(found: dict[str, Any]) -> go.Figure:
             x=[scale * test["mean"]], y=[name], mode="markers", showlegend=False, error_x=reach,
             marker={"color": colour, "size": 12, "symbol": "diamond"}, hovertemplate="%{x:.4g}<extra>mean</extra>",
         )  # fmt: skip
-    figure.update_yaxes(type="category", showgrid=False)
+    order = [row["method"] for row in reversed(found["methods"])]
+    figure.update_yaxes(
+        type="category", showgrid=False, categoryorder="array", categoryarray=order, range=[-0.6, len(order) - 0.4],
+        tickvals=order, ticktext=[_short(name) for name in order],
+    )  # fmt: skip
+    for name in nowhere:
+        figure.add_annotation(x=0.5, xref="paper", y=name, text="diverged in every run", showarrow=False)
     figure.update_xaxes(title=f"test {metric_title(found)}")
     return _dress(figure, height=110 + 34 * len(found["methods"]))
 
@@ -62,6 +70,7 @@ def curves(found: dict[str, Any], column: str, title: str, *, log: bool = False)
             for run in found["runs"]
             if run["method"] == name and run["diverged_at"] is None
         ]
+        _mark_diverged(figure, found, name, column, scale)
         if not table:
             continue
         length = min(len(rows) for rows in table)
@@ -75,7 +84,7 @@ def curves(found: dict[str, Any], column: str, title: str, *, log: bool = False)
                 fillcolor=_faint(colour), legendgroup=name, showlegend=False, hoverinfo="skip",
             )  # fmt: skip
         figure.add_scatter(
-            x=list(x), y=list(y.mean(0)), mode="lines", name=name, legendgroup=name,
+            x=list(x), y=list(y.mean(0)), mode="lines", name=_short(name), legendgroup=name,
             line={"color": colour, "dash": dash, "width": 2.2}, hovertemplate="%{y:.4g}",
         )  # fmt: skip
     figure.update_yaxes(title=title)
@@ -95,7 +104,7 @@ def rates(found: dict[str, Any]) -> go.Figure:
         colour, dash = styles[name]
         run = next(run for run in found["runs"] if run["method"] == name)
         figure.add_scatter(
-            x=[p for p, _ in run["rates"]], y=[rate for _, rate in run["rates"]], mode="lines", name=name,
+            x=[p for p, _ in run["rates"]], y=[rate for _, rate in run["rates"]], mode="lines", name=_short(name),
             line={"color": colour, "dash": dash, "width": 2.2}, hovertemplate="%{y:.4g}",
         )  # fmt: skip
     figure.update_yaxes(title="learning rate", rangemode="tozero")
@@ -114,12 +123,32 @@ def search(found: dict[str, Any]) -> go.Figure | None:
         figure.add_scatter(
             x=[run["lr"] for run in runs],
             y=[None if run["validation"] is None else scale * run["validation"] for run in runs],
-            mode="lines+markers", name=name, line={"color": colour, "dash": dash, "width": 2}, hovertemplate="%{y:.4g}",
+            mode="lines+markers", name=_short(name), hovertemplate="%{y:.4g}",
+            line={"color": colour, "dash": dash, "width": 2},
         )  # fmt: skip
     grid = found["lr_grid"]
     figure.update_xaxes(title="peak learning rate", type="log", tickvals=grid, ticktext=[f"{rate:g}" for rate in grid])
     figure.update_yaxes(title=f"validation {metric_title(found)}")
     return _dress(figure)
+
+
+def _mark_diverged(figure: go.Figure, found: dict[str, Any], name: str, column: str, scale: float) -> None:
+    """Each diverged run up to where it broke off, ending in a cross."""
+    colour, _ = style(_names(found))[name]
+    for run in found["runs"]:
+        rows = [row for row in run["curve"] if row[column] is not None]
+        if run["method"] != name or run["diverged_at"] is None or not rows:
+            continue
+        figure.add_scatter(
+            x=[row["progress"] for row in rows], y=[scale * row[column] for row in rows], mode="lines+markers",
+            line={"color": colour, "width": 1, "dash": "dot"}, legendgroup=name, showlegend=False, opacity=0.7,
+            marker={"symbol": "x", "size": [0] * (len(rows) - 1) + [10], "color": colour},
+            hovertemplate=f"%{{y:.4g}}<extra>{_short(name)}, diverged</extra>",
+        )  # fmt: skip
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 28 else name[:27] + "…"
 
 
 def _later_range(figure: go.Figure, share: float = 0.25) -> list[float] | None:
@@ -172,7 +201,7 @@ def _dress(figure: go.Figure, height: int = 400) -> go.Figure:
         font={"family": "Inter, system-ui, -apple-system, Segoe UI, sans-serif", "size": 13, "color": "#2b2f36"},
         hovermode="x unified",
         hoverlabel={"bgcolor": "white"},
-        legend={"orientation": "v", "font": {"size": 12}},
+        legend={"orientation": "h", "font": {"size": 12}, "y": -0.24, "yanchor": "top", "x": 0},
     )
     figure.update_xaxes(**grid)
     figure.update_yaxes(automargin=True, **grid)

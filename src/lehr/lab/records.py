@@ -41,12 +41,13 @@ def write_run(path: Path, run: Run, setting: dict[str, Any]) -> None:
     write_json(path, {"format": FORMAT, "setting": setting, "environment": environment(), "run": asdict(run)})
 
 
-def read_run(path: Path, setting: dict[str, Any] | None = None) -> Run:
+def read_run(path: Path, setting: dict[str, Any], expected: dict[str, Any]) -> Run:
     """A run from its file.
 
     Args:
         path: of the file.
-        setting: what must have made it, if that is known.
+        setting: what must have made it.
+        expected: the method, policy, seed and rate (None: any) that it must be of.
 
     Raises:
         ValueError: if the file is damaged, or another setting made it.
@@ -56,16 +57,25 @@ def read_run(path: Path, setting: dict[str, Any] | None = None) -> Run:
         known = {item.name for item in fields(Run)}
         run = Run(**{name: value for name, value in kept["run"].items() if name in known})
         made_by = kept["setting"]
-        sound = kept["format"] == FORMAT and isinstance(run.curve, list) and isinstance(run.lr, float | int)
+        sound = (
+            kept["format"] == FORMAT
+            and isinstance(made_by, dict)
+            and isinstance(run.curve, list)
+            and isinstance(run.lr, float | int)
+            and all(isinstance(value, float | int | None) for value in (run.test, run.validation, run.diverged_at))
+        )
     except (KeyError, TypeError, AttributeError):
         sound = False
     if not sound:
         raise ValueError(
             f"{path} is not a run of lehr compare; delete it and give the command again to make that run anew"
         )
-    if setting is not None and made_by != setting:
+    if made_by != setting:
         what = ", ".join(f"{k} {made_by.get(k)!r} there, {v!r} here" for k, v in setting.items() if made_by.get(k) != v)
         raise ValueError(f"{path.parent.parent} holds runs of another comparison ({what}); choose another --out")
+    if other := {name: value for name, value in expected.items() if value is not None and getattr(run, name) != value}:
+        what = ", ".join(f"{name} {getattr(run, name)!r} there, {value!r} here" for name, value in other.items())
+        raise ValueError(f"{path} is of another run ({what}); choose another --out, or delete the file")
     return run
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from plotly.offline import get_plotlyjs
 
 from lehr.lab import plots
@@ -23,7 +23,7 @@ def write_report(out: Path) -> Path:
     found = read_json(out / "results.json")
     try:
         page = render(found)
-    except (KeyError, TypeError, IndexError) as error:
+    except (LookupError, TypeError, AttributeError, StopIteration, TemplateError) as error:
         raise ValueError(
             f"{out / 'results.json'} is not what lehr compare writes ({type(error).__name__}: {error}); "
             "give its command again"
@@ -65,6 +65,7 @@ def render(found: dict[str, Any]) -> str:
         plotly=get_plotlyjs(),
         figures=[(title, note, _embedded(figure)) for title, note, figure in figures if figure is not None],
         total=_total(found),
+        tests=sum(bool(row["against_best"]) and row["against_best"]["p"] is not None for row in found["methods"]),
     )
 
 
@@ -72,20 +73,26 @@ def verdict(found: dict[str, Any]) -> str:
     """Who won, and how sure that is, in one or two sentences."""
     metric, best = _metric(found), found["best"]
     if best is None:
-        return "No method finished all its runs: every one diverged at least once. Lower the peak rate."
+        return (
+            "No method finished all its runs with a finite loss and result. Lower the peak rate, or look at the task."
+        )
     rows = {row["method"]: row for row in found["methods"]}
     reached = f"{best} reached {metric.show(rows[best]['test']['mean'])}"
+    diverged = [name for name, row in rows.items() if row["diverged"]]
+    ending = f" {_listed(diverged)} diverged at least once." if diverged else ""
     if len(rows) == 1:
         return f"{reached}, alone."
     if found["seeds"] < 2:
-        return f"{reached}, ahead of the others, but one seed cannot show how much of that is chance."
+        return f"{reached}, ahead of the others, but one seed cannot show how much of that is chance.{ending}"
     tied = found["tied_with_best"]
-    beaten = [name for name in rows if name != best and name not in tied]
+    worse = [name for name in rows if name != best and name not in tied and name not in diverged]
+    if not tied and not worse:
+        return f"{reached}; no other method finished all its runs.{ending}"
     if not tied:
-        return f"{best} won with {metric.show(rows[best]['test']['mean'])}; no other method ties with it."
+        return f"{best} won with {metric.show(rows[best]['test']['mean'])}; no other method ties with it.{ending}"
     ties = "ties" if len(tied) == 1 else "tie"
     tie = f"{reached}, but {_listed(tied)} {ties} with it: the difference may well be chance."
-    return f"{tie} Worse: {_listed(beaten)}." if beaten else tie
+    return f"{tie}{f' Worse: {_listed(worse)}.' if worse else ''}{ending}"
 
 
 def duration(seconds: float | None) -> str:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 import lehr
 from lehr.lab.comparison import Comparison, Job, choose_rates, results
-from lehr.lab.data import Data
+from lehr.lab.data import Data, fingerprint
 from lehr.lab.failures import told
 from lehr.lab.files import write_json
 from lehr.lab.methods import load_methods
 from lehr.lab.records import read_run, write_run
 from lehr.lab.task import Task
-from lehr.lab.tasks import load_task
+from lehr.lab.tasks import load_task, sources
 from lehr.lab.train import Run, Settings, budget_for, train
 
 Watcher = Callable[[list[tuple[Job, float]], int, int], None]
@@ -56,35 +60,52 @@ def run_comparison(
     """
     runs = out / "runs"
     runs.mkdir(parents=True, exist_ok=True)
-    write_json(out / ".writable", {})
-    (out / ".writable").unlink()
-    task = load_task(comparison.task, comparison.data)
-    data = told(
-        f"loading the data of {comparison.task}", task.load
-    )  # here, before processes start: errors once, caches full
-    budget_for(task, data, comparison.settings.budget)
-    metric = task.metric
-    final_count = comparison.seeds * len(comparison.methods)
-    total = len(comparison.search()) + final_count
+    with _alone_in(out):
+        for part in runs.glob(".*.json.*"):  # left by a process that was killed while it wrote
+            part.unlink()
+        task = load_task(comparison.task, comparison.data)
+        # here, before processes start: errors are told once, and caches are full
+        data = told(f"loading the data of {comparison.task}", task.load)
+        budget_for(task, data, comparison.settings.budget)
+        setting = comparison.setting(sources(comparison.task), fingerprint(data))
+        total = len(comparison.search()) + comparison.seeds * len(comparison.methods)
 
-    def make(jobs: Sequence[Job], before: int) -> list[Run]:
-        made = {job: read_run(runs / job.file, setting) for job in jobs if (runs / job.file).exists()}
-        missing = [job for job in jobs if job not in made]
-        if missing:
-            _in_processes(comparison, missing, runs, processes, threads, watch, before + len(made), total)
-            made |= {job: read_run(runs / job.file, setting) for job in missing}
-        return [made[job] for job in jobs]
+        def make(jobs: Sequence[Job], before: int) -> list[Run]:
+            made = {job: _read(runs, job, setting) for job in jobs if (runs / job.file).exists()}
+            missing = [job for job in jobs if job not in made]
+            if missing:
+                work = partial(_work, comparison.task, comparison.data, comparison.settings, setting)
+                _in_processes(
+                    work, missing, runs, min(processes, len(missing)), threads, watch, before + len(made), total
+                )
+                made |= {job: _read(runs, job, setting) for job in missing}
+            return [made[job] for job in jobs]
 
-    setting = comparison.setting()
-    searched = make(comparison.search(), 0)
-    final = make(comparison.final(choose_rates(searched, metric)), len(searched))
-    found = results(comparison, metric, final, searched, command)
-    write_json(out / "results.json", found)
-    return found
+        searched = make(comparison.search(), 0)
+        final = make(comparison.final(choose_rates(searched, task.metric)), len(searched))
+        found = results(comparison, setting, task.metric, final, searched, command)
+        write_json(out / "results.json", found)
+        return found
+
+
+def _read(runs: Path, job: Job, setting: dict[str, Any]) -> Run:
+    return read_run(runs / job.file, setting, job.expected())
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Two comparisons in one folder would make every run twice."""
+    lock = FileLock(out / ".lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except Timeout:
+        raise ValueError(f"another lehr compare is working in {out}; wait for it, or choose another --out") from None
+    (out / ".lock").unlink(missing_ok=True)
 
 
 def _in_processes(
-    comparison: Comparison,
+    work: Callable[..., None],
     jobs: Sequence[Job],
     runs: Path,
     processes: int,
@@ -95,11 +116,8 @@ def _in_processes(
 ) -> None:
     context = multiprocessing.get_context("spawn")
     progress = context.Array("d", len(jobs))
-    work = partial(_work, comparison.task, comparison.data, comparison.settings, comparison.setting())
     waiting = list(enumerate(jobs))
-    pool = ProcessPoolExecutor(
-        min(processes, len(jobs)), mp_context=context, initializer=_start_worker, initargs=(progress, threads)
-    )
+    pool = ProcessPoolExecutor(processes, context, initializer=_start_worker, initargs=(progress, threads))
     futures: dict[Future[None], tuple[int, Job]] = {}
     try:
         while waiting or futures:
@@ -134,14 +152,31 @@ def _start_worker(progress: Any, threads: int) -> None:
     global _progress  # noqa: PLW0603 - an initializer has no other way to hand a shared array to the work
     _progress = progress
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # a diverged run ends early and says so in its file
     warnings.simplefilter("ignore", lehr.BudgetWarning)
 
 
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would otherwise wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 @lru_cache(maxsize=1)
-def _loaded(name: str, data: str | None) -> tuple[Task, Data]:
+def _loaded(name: str, data: str | None, code: str | None, numbers: str) -> tuple[Task, Data]:
+    """The task as this process sees it, which must be as the others see it."""
     task = load_task(name, data)
-    return task, task.load()
+    loaded = task.load()
+    if sources(name) != code:
+        raise ValueError(f"the code of {name} changed while it was compared; give the command again with another --out")
+    if fingerprint(loaded) != numbers:
+        raise ValueError(
+            f"{name} makes other data in each process, so runs cannot be compared; give its random numbers a fixed seed"
+        )
+    return task, loaded
 
 
 def _work(
@@ -159,7 +194,7 @@ def _work(
         _progress[index] = progress
 
     def make() -> Run:
-        task, data = _loaded(task_name, folder)
+        task, data = _loaded(task_name, folder, setting["code"], setting["data"])
         return train(task, data, job.method, settings, seed, lr, look_at_test=not job.searches, report=report)
 
     job = Job(load_methods(method_name)[0], lr, seed)

@@ -39,10 +39,21 @@ class Metric:
 
 
 def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    if targets.is_floating_point() or outputs.shape[:-1] != targets.shape:
+        raise ValueError(
+            "Task: metric is the accuracy, which needs class numbers as targets and a score for each class; got targets "
+            f"of {targets.dtype} and shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}. "
+            "For a regression give metric=lab.MEAN_SQUARED_ERROR"
+        )
     return (outputs.argmax(-1) == targets).float().mean()
 
 
 def _mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    if outputs.shape != targets.shape:  # which would broadcast to every pair
+        raise ValueError(
+            f"Task: metric is the mean squared error, which needs outputs and targets of one shape; got "
+            f"{tuple(outputs.shape)} and {tuple(targets.shape)}"
+        )
     return (outputs - targets).square().mean()
 
 

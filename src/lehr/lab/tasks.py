@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
@@ -116,6 +117,8 @@ def load_task(name: str, data: str | None = None) -> Task:
     if name in TASKS:
         return TASKS[name](data)
     path, _, function = name.rpartition(":")
+    if name.endswith(".py"):
+        raise ValueError(f"--task {name} names a file; add the function that makes the task, as in {name}:make_task")
     if not path.endswith(".py"):
         raise ValueError(
             f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, or path/to/file.py:make_task"
@@ -126,18 +129,36 @@ def load_task(name: str, data: str | None = None) -> Task:
     return task
 
 
+def sources(name: str) -> str | None:
+    """A hash of the code behind a user's task: its file and whatever that has imported from its folder."""
+    path = Path(name.rpartition(":")[0])
+    if name in TASKS or not path.is_file():
+        return None
+    folder = path.parent.resolve()
+    files = {path.resolve()}
+    for module in list(sys.modules.values()):
+        origin = getattr(module, "__file__", None)
+        if origin and Path(origin).is_relative_to(folder) and "site-packages" not in origin:
+            files.add(Path(origin).resolve())
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _function_in(path: Path, function: str) -> Callable[[], object]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"lehr_task_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))  # so that the file finds its neighbours, as when it is run
-    try:
-        told(f"loading {path}", partial(spec.loader.exec_module, module))
-    finally:
-        sys.path.pop(0)
+    sys.modules[name] = module  # where dataclasses and pickle look
+    folder = str(path.parent.resolve())
+    if folder not in sys.path:  # so that the file finds its neighbours, now and later, as when it is run
+        sys.path.insert(0, folder)
+    told(f"loading {path}", partial(spec.loader.exec_module, module))
     made = getattr(module, function, None)
     if not callable(made):
         raise ValueError(f"{path} has no function {function!r}")

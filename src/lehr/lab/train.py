@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import random
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -78,7 +81,7 @@ def train(
     """Train the task once.
 
     The seed decides the initial weights and the order of batches, and nothing else does, so methods can be compared
-    pair by pair. A loss that is not finite ends the run as diverged. Evaluation does not count as time.
+    pair by pair. A loss or a result that is not finite marks the run as diverged. Evaluation does not count as time.
 
     Args:
         task: what to train.
@@ -90,9 +93,10 @@ def train(
         look_at_test: whether to evaluate on the test set at the end.
         report: told the progress now and then.
     """
-    torch.manual_seed(seed)
+    for seeded in (torch.manual_seed, random.seed, np.random.seed):  # initial weights may come from any of them
+        seeded(seed)
     layout = _Layout(images=data.train[0].dim() == 4, bf16=settings.bf16)
-    model = layout.model(task.model())
+    model = layout.model(_fresh(task))
     optimizer = task.optimizer(model)
     lr = _set_peak(optimizer, lr)
     policy = method.policy()
@@ -101,7 +105,6 @@ def train(
     batches = _batches(data.train, task.batch_size, seed, layout)
     losses: list[float] = []
     due = 1
-    model.train()
     scheduler = lehr.Scheduler(optimizer, policy, budget_for(task, data, settings.budget))
     while not scheduler.finished:
         inputs, targets = next(batches)
@@ -129,13 +132,30 @@ def train(
     run.updates = scheduler.last_epoch
     run.seconds = scheduler.clock.elapsed()
     run.rates = _thinned([(progress, lr * factors[0]) for _, progress, factors in scheduler.history])
-    if run.diverged_at is None and not math.isfinite(run.curve[-1]["validation_loss"]):
-        run.diverged_at = scheduler.last_epoch
     if run.diverged_at is None:
-        run.validation = run.curve[-1]["validation"]
-        run.test = evaluator(data.test)[1] if look_at_test else None
+        results = [run.curve[-1]["validation_loss"], run.curve[-1]["validation"]]
+        if look_at_test:
+            results.append(evaluator(data.test)[1])
+        if all(map(math.isfinite, results)):
+            run.validation, run.test = results[1], results[2] if look_at_test else None
+        else:
+            run.diverged_at = scheduler.last_epoch
     run.evaluation_passes = evaluator.passes
     return run
+
+
+def _fresh(task: Task) -> nn.Module:
+    model = task.model()
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"Task: model must return a torch.nn.Module; got {type(model).__name__}")
+    if id(model) in (id(known) for known in _TRAINED):
+        raise ValueError("Task: model must make a new network at each call; it returned one that was trained before")
+    _TRAINED.add(model)
+    return model
+
+
+_TRAINED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+"""Networks that a run of this process has had."""
 
 
 def _row(scheduler: lehr.Scheduler, train_loss: float, validation_loss: float, validation: float) -> dict[str, float]:
@@ -177,6 +197,7 @@ class _Evaluator:
 
     @torch.no_grad()
     def __call__(self, pairs: Pairs) -> tuple[float, float]:
+        modes = [(module, module.training) for module in self.model.modules()]  # some may be frozen in eval
         self.model.eval()
         loss, metric = 0.0, 0.0
         for start in range(0, len(pairs[0]), EVALUATION_BATCH):
@@ -187,7 +208,8 @@ class _Evaluator:
             loss += float(self.task.loss(outputs, targets)) * len(inputs)
             metric += float(self.task.metric.compute(outputs, targets)) * len(inputs)
             self.passes += 1
-        self.model.train()
+        for module, training in modes:
+            module.training = training
         return loss / len(pairs[0]), metric / len(pairs[0])
 
 
@@ -206,6 +228,10 @@ def _set_peak(optimizer: torch.optim.Optimizer, lr: float | None) -> float:
     first = float(optimizer.param_groups[0]["lr"])
     if lr is None:
         return first
+    if not first:
+        raise ValueError(
+            "--lr and --lr-grid need a first parameter group whose rate is above 0, to keep the groups' ratios"
+        )
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] * (lr / first)
     return lr
