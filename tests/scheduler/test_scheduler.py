@@ -184,11 +184,13 @@ class TestCounting:
         with pytest.raises(ValueError, match="observe: tokens must be a finite number, at least 0"):
             scheduler.observe(tokens=amount)
 
-    def test_a_step_that_only_sets_up_the_optimizers_state_does_not_count(self) -> None:
+    @pytest.mark.parametrize("tensor", [False, True])
+    def test_a_step_that_only_sets_up_the_optimizers_state_does_not_count(self, tensor: bool) -> None:
         from torch.distributed.checkpoint.state_dict import get_state_dict, set_optimizer_state_dict
 
         model = torch.nn.Linear(2, 2)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        rate = torch.tensor(0.1) if tensor else 0.1
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, capturable=tensor)
         scheduler = Scheduler(optimizer, Linear(), Budget(steps=10))
         _, state = get_state_dict(model, optimizer)
         model(torch.ones(1, 2)).sum().backward()

@@ -195,7 +195,7 @@ def _dress(figure: go.Figure, height: int = 400) -> go.Figure:
     }
     figure.update_layout(
         height=height,
-        margin={"l": 64, "r": 16, "t": 12, "b": 52},
+        margin={"l": 64, "r": 32, "t": 12, "b": 52},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "Inter, system-ui, -apple-system, Segoe UI, sans-serif", "size": 13, "color": "#2b2f36"},

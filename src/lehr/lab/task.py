@@ -41,7 +41,7 @@ class Metric:
 def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     if targets.is_floating_point() or outputs.shape[:-1] != targets.shape:
         raise ValueError(
-            "Task: metric is the accuracy, which needs class numbers as targets and a score for each class; got targets "
+            "Task: metric is the accuracy, which needs class numbers as targets and a score for each; got targets "
             f"of {targets.dtype} and shape {tuple(targets.shape)} for outputs of shape {tuple(outputs.shape)}. "
             "For a regression give metric=lab.MEAN_SQUARED_ERROR"
         )

@@ -72,7 +72,9 @@ class Hyperparameter:
 
         torch.distributed.checkpoint does so, to make an optimizer set up its state by a step that changes nothing.
         """
-        return self._written_above_0 and all(float(self.held(group)) == 0.0 for group in self.optimizer.param_groups)
+        if not self._written_above_0 or any(buffer.holds for buffer in self._buffers):
+            return False
+        return all(float(self.held(group)) == 0.0 for group in self.optimizer.param_groups)
 
     def write(self, factors: Factors) -> None:
         """Give every group its base value times its factor."""
@@ -181,6 +183,12 @@ class _Buffer:
         default = self.owner.held(defaults)
         if id(default) in base_of:
             self.owner.assign(defaults, torch.full_like(default, base_of[id(default)]))
+
+    @property
+    def holds(self) -> bool:
+        """Whether the first group still has its tensor; reading the value would wait for the device."""
+        group, tensor, _ = self.views[0]
+        return self.owner.held(group) is tensor
 
     def write(self, factors: Factors) -> None:
         for group, tensor, address in self.views:
