@@ -190,7 +190,7 @@ class TestCounting:
 
         model = torch.nn.Linear(2, 2)
         rate = torch.tensor(0.1) if tensor else 0.1
-        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, capturable=tensor)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=rate, foreach=False)
         scheduler = Scheduler(optimizer, Linear(), Budget(steps=10))
         _, state = get_state_dict(model, optimizer)
         model(torch.ones(1, 2)).sum().backward()
