@@ -149,9 +149,9 @@ def _rates(option: str, text: str) -> tuple[float, ...]:
 
 def _table(found: dict[str, Any], metric: lab.Metric) -> Table:
     table = Table(title=f"Test {metric.name} after {found['setting']['budget']}", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("method", no_wrap=True)
+    table.add_column("method", overflow="fold", min_width=15)  # the one that gives way where there is little room
     table.add_column("", no_wrap=True)
-    for heading in ("mean", "sd", "gap", "p", "peak rate", "a run takes"):
+    for heading in ("mean", "sd", "gap", "p", "peak", "a run"):
         table.add_column(heading, justify="right", no_wrap=True)
     scale = 100.0 if metric.percent else 1.0
     digits = 2 if metric.percent else 4

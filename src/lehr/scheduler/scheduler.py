@@ -175,7 +175,7 @@ class Scheduler(LRScheduler):
         """Signals have arrived: call before the update that they belong to.
 
         Args:
-            loss: this rank's training loss, a number or a tensor of one; averaged over ranks for policies that need it.
+            loss: this rank's training loss, a number or a tensor of one; policies see the mean over ranks.
             loss_at: factor -> loss after a trial step with that factor.
             samples: examples this rank has used since the last update, at least 0; adds up over calls and ranks. Used
                 if the budget counts samples without saying how many an update uses.
