@@ -86,7 +86,7 @@ def compare(
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), signal.default_int_handler)
     try:
-        found = _run(comparison, folder, console, processes, threads)
+        found = _run(comparison, chosen, folder, console, processes, threads)
     except KeyboardInterrupt:
         print("lehr: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -96,7 +96,9 @@ def compare(
     console.print(f"Report: {written}", highlight=False, soft_wrap=True)
 
 
-def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int, threads: int) -> dict[str, Any]:
+def _run(
+    comparison: lab.Comparison, task: lab.Task, out: Path, console: Console, processes: int, threads: int
+) -> dict[str, Any]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -120,7 +122,7 @@ def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int
                 progress.update(lines[job], completed=part)
 
         found = lab.run_comparison(
-            comparison, out, command=_command(), processes=processes, threads=threads, watch=watch
+            comparison, out, command=_command(), task=task, processes=processes, threads=threads, watch=watch
         )
     console.print(
         f"{len(found['runs']) + len(found['search_runs'])} runs in {out}, {duration(time.monotonic() - began)}",

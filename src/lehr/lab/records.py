@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from dataclasses import asdict, fields
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ from lehr.lab.train import Run
 FORMAT: Final = 1
 
 
+@cache
 def environment() -> dict[str, Any]:
     """What a reader must know to make the figures again: versions, machine and code."""
     return {

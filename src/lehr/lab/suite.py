@@ -37,6 +37,7 @@ def run_comparison(
     out: Path,
     *,
     command: str,
+    task: Task | None = None,
     processes: int = 1,
     threads: int = 1,
     watch: Watcher = lambda under_way, done, total: None,
@@ -47,6 +48,7 @@ def run_comparison(
         comparison: what competes.
         out: the folder for the runs, made if need be.
         command: how to do it again, for the report.
+        task: the comparison's task, if it is at hand; else it is loaded by its name.
         processes: how many runs to make at a time.
         threads: how many threads a run gets.
         watch: told of the progress.
@@ -63,7 +65,7 @@ def run_comparison(
     with _alone_in(out):
         for part in runs.glob(".*.json.*"):  # left by a process that was killed while it wrote
             part.unlink()
-        task = load_task(comparison.task, comparison.data)
+        task = task or load_task(comparison.task, comparison.data)
         # here, before processes start: errors are told once, and caches are full
         data = told(f"loading the data of {comparison.task}", task.load)
         budget_for(task, data, comparison.settings.budget)

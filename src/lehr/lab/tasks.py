@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lehr.lab import datasets, models
@@ -30,10 +30,6 @@ def _adamw(model: nn.Module) -> torch.optim.Optimizer:
     others = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.99))
-
-
-def _token_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    return cross_entropy(outputs.flatten(0, 1), targets.flatten())
 
 
 def _digits(data: str | None) -> Task:
@@ -83,7 +79,7 @@ def _tinyshakespeare(data: str | None) -> Task:
         about="Tiny Shakespeare by character, a small transformer, AdamW",
         model=partial(models.CharTransformer, context=datasets.CONTEXT),
         data=partial(datasets.tinyshakespeare, data),
-        loss=_token_loss,
+        loss=TOKEN_LOSS.compute,
         optimizer=_adamw,
         metric=TOKEN_LOSS,
         batch_size=32,

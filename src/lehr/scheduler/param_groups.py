@@ -193,9 +193,8 @@ class _Buffer:
     def write(self, factors: Factors) -> None:
         for group, tensor, address in self.views:
             held = self.owner.held(group)
-            if (
-                held is not tensor or tensor.data_ptr() != address
-            ):  # somebody put another value, or memory, in its place
+            if held is not tensor or tensor.data_ptr() != address:
+                # somebody put another value, or other memory, in its place
                 if held is tensor:
                     self.owner.assign(group, tensor.detach().clone())
                 self.owner.adopt()

@@ -264,7 +264,7 @@ class Scheduler(LRScheduler):
             "clock": self.clock.state_dict(),
             "policy": self.policy.state_dict(),
             "factors": self._factors if isinstance(self._factors, float) else list(self._factors),
-            "pending": {"updates": self._counter.count, "observed": self._observed},
+            "pending": {"updates": self._counter.count if self._count == "updates" else 0, "observed": self._observed},
             **self._fingerprint(),
         }
 
