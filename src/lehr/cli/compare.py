@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -43,6 +44,12 @@ def compare(
     budget: Annotated[
         str, typer.Option(help="What each run may spend: 500steps, 10ep, 1e6samples, 1e9tok, 90s, 30min.")
     ] = "",
+    budgets: Annotated[
+        str,
+        typer.Option(
+            help="Shares of the budget at which to run every method as well: 1%,10%,50%. 1%x5 gives that one 5 seeds."
+        ),
+    ] = "",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each method.")] = 3,
     out: Annotated[str, typer.Option(help="Folder for the runs and the report; continued if it exists.")] = "",
     lr: Annotated[str, typer.Option(help="Peak rate for all methods, instead of the task's own.")] = "",
@@ -77,6 +84,7 @@ def compare(
         lr_grid=rates,
         lr=single[0] if single else None,
         data=data or None,
+        shares=_shares(budgets, seeds),
     )
     folder = Path(out or f"lehr-{(task.rpartition(':')[0] and Path(task.rpartition(':')[0]).stem) or task}")
     console = Console()
@@ -92,6 +100,8 @@ def compare(
         raise typer.Exit(130) from None
     written = lab.write_report(folder).resolve()
     console.print(_table(found, chosen.metric))
+    if found["budgets"]:
+        console.print(_budgets_table(found, chosen.metric))
     console.print(f"\n{lab.verdict(found)}", highlight=False)
     console.print(f"Report: {written}", highlight=False, soft_wrap=True)
 
@@ -117,18 +127,24 @@ def _run(
                 progress.remove_task(lines.pop(job))
             for job, part in under_way:
                 if job not in lines:
-                    what = f"  {job.method.name}, " + (f"trying {job.lr:g}" if job.searches else f"seed {job.seed}")
-                    lines[job] = progress.add_task(what, total=1.0)
+                    lines[job] = progress.add_task(f"  {job.method.name}, {_doing(job)}", total=1.0)
                 progress.update(lines[job], completed=part)
 
         found = lab.run_comparison(
             comparison, out, command=_command(), task=task, processes=processes, threads=threads, watch=watch
         )
     console.print(
-        f"{len(found['runs']) + len(found['search_runs'])} runs in {out}, {duration(time.monotonic() - began)}",
+        f"{sum(len(found[part]) for part in ('runs', 'smaller_runs', 'search_runs'))} runs in {out}, "
+        f"{duration(time.monotonic() - began)}",
         highlight=False,
     )
     return found
+
+
+def _doing(job: Job) -> str:
+    if job.searches:
+        return f"trying {job.lr:g}"
+    return f"seed {job.seed}" if job.share == 1.0 else f"seed {job.seed}, {100 * job.share:g} % of the budget"
 
 
 def _command() -> str:
@@ -147,6 +163,24 @@ def _rates(option: str, text: str) -> tuple[float, ...]:
             raise ValueError(f"{option}: a learning rate must be above 0 and finite; got {part}")
         rates.append(rate)
     return tuple(sorted(set(rates)))
+
+
+def _shares(text: str, seeds: int) -> tuple[tuple[float, int], ...]:
+    """Shares below 1 and their seeds, in a text such as "1%x5,10%,50%,100%"; the whole budget runs in any case."""
+    shares: dict[float, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        match = re.fullmatch(r"([\d.]+)\s*%\s*(?:x\s*(\d+))?", part)
+        share = float(match[1]) / 100.0 if match and match[1].count(".") < 2 and match[1] != "." else 0.0
+        if match is None or not 0.0 < share <= 1.0:
+            raise ValueError(f"--budgets: {part!r} is not a share of the budget; write 1%,10%,50% or, with seeds, 1%x5")
+        if share == 1.0 and match[2]:
+            raise ValueError("--budgets: the seeds of 100% are given by --seeds")
+        if match[2] == "0":
+            raise ValueError(f"--budgets: {part!r} asks for no seeds")
+        if share in shares:
+            raise ValueError(f"--budgets names {match[1]}% twice")
+        shares[share] = int(match[2] or seeds)
+    return tuple(sorted((share, count) for share, count in shares.items() if share != 1.0))
 
 
 def _table(found: dict[str, Any], metric: lab.Metric) -> Table:
@@ -169,6 +203,28 @@ def _table(found: dict[str, Any], metric: lab.Metric) -> Table:
             f"{row['lr']:g}",
             duration(cost["seconds"] / cost["runs"]),
             style="bold" if row["method"] == found["best"] else None,
+        )
+    return table
+
+
+def _budgets_table(found: dict[str, Any], metric: lab.Metric) -> Table:
+    """What each share of the budget says of the full one."""
+    table = Table(title="How well less of the budget foretells it", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("budget", justify="right")
+    table.add_column("updates", justify="right")
+    table.add_column("best on test", overflow="fold")
+    table.add_column("leads on validation", overflow="fold")
+    table.add_column("rank corr.", justify="right")
+    table.add_column("lost at 100 %", justify="right")
+    for row in found["budgets"]:
+        best, correlation = row["best"], row["rank_correlation"]
+        table.add_row(
+            f"{100 * row['share']:g} %",
+            f"{row['updates']:,}",
+            f"{best} {metric.show(row['methods'][best]['test']['mean'])}" if best else "-",
+            row["leads_on_validation"] or "-",
+            "-" if correlation is None else f"{correlation:.2f}",
+            "-" if row["lost_at_full"] is None else f"{(100 if metric.percent else 1) * row['lost_at_full']:.2g}",
         )
     return table
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from lehr.lab.budgets import by_budget
 from lehr.lab.methods import Method
 from lehr.lab.records import environment
 from lehr.lab.statistics import compare, summarise
@@ -23,11 +24,12 @@ SEARCH_SEED: Final = 1_000_003
 
 @dataclass(frozen=True)
 class Job:
-    """One run to make: which method, at which peak rate (None: the task's), from which seed."""
+    """One run to make: a method at a peak rate (None: the task's), from a seed, on a share of the budget."""
 
     method: Method
     lr: float | None
     seed: int
+    share: float = 1.0
 
     @property
     def searches(self) -> bool:
@@ -43,11 +45,13 @@ class Job:
                 f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
             )
         rate = "task" if self.lr is None else repr(self.lr)
-        return f"{name}_lr-{rate}_{'search' if self.searches else f'seed-{self.seed}'}.json"
+        part = "" if self.share == 1.0 else f"_share-{self.share:g}"
+        return f"{name}_lr-{rate}_{'search' if self.searches else f'seed-{self.seed}'}{part}.json"
 
     def expected(self) -> dict[str, Any]:
         """What its run must say of itself."""
-        return {"method": self.method.name, "policy": repr(self.method.policy()), "seed": self.seed, "lr": self.lr}
+        policy = repr(self.method.policy())
+        return {"method": self.method.name, "policy": policy, "seed": self.seed, "lr": self.lr, "share": self.share}
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Comparison:
         lr_grid: peak rates of which each method gets the one best on validation.
         lr: peak rate of all methods where there is no grid; None leaves them at the task's.
         data: the folder to look for data in.
+        shares: shares of the budget, below 1, at which every method runs as well, and with how many seeds.
     """
 
     task: str
@@ -71,6 +76,7 @@ class Comparison:
     lr_grid: tuple[float, ...] = ()
     lr: float | None = None
     data: str | None = None
+    shares: tuple[tuple[float, int], ...] = ()
 
     def setting(self, code: str | None, data: str) -> dict[str, Any]:
         """What all runs of the comparison share; a run made under another is never taken for one of it.
@@ -88,9 +94,14 @@ class Comparison:
         return [Job(method, lr, SEARCH_SEED) for method in self.methods for lr in self.lr_grid]
 
     def final(self, rates: dict[str, float]) -> list[Job]:
-        """The runs that are reported, at the rates chosen."""
+        """The runs that are reported, at the rates chosen; those with fewer seeds than others end earlier."""
+        shares = (*self.shares, (1.0, self.seeds))
         return [
-            Job(method, rates.get(method.name, self.lr), seed) for seed in range(self.seeds) for method in self.methods
+            Job(method, rates.get(method.name, self.lr), seed, share)
+            for seed in range(max(seeds for _, seeds in shares))
+            for share, seeds in reversed(shares)  # the long runs first, which packs them better
+            if seed < seeds
+            for method in self.methods
         ]
 
 
@@ -113,6 +124,7 @@ def results(
     command: str,
 ) -> dict[str, Any]:
     """Everything the report says, as plain data: the contents of `results.json`."""
+    every, final = final, [run for run in final if run.share == 1.0]
     rows = [_row(method, final, searched, comparison) for method in comparison.methods]
     rows.sort(key=lambda row: _rank(row, metric))
     best = rows[0]["method"] if rows[0]["test"] and not rows[0]["diverged"] else None
@@ -139,8 +151,10 @@ def results(
         "tied_with_best": tied,
         "target": target,
         "methods": rows,
+        "budgets": by_budget([row["method"] for row in rows], comparison.shares, every, metric),
         "environment": environment(),
         "runs": [asdict(run) for run in final],
+        "smaller_runs": [asdict(run) for run in every if run.share != 1.0],
         "search_runs": [asdict(run) for run in searched],
     }
 

@@ -41,9 +41,9 @@ def write_text(path: Path, text: str) -> None:
     write(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
     """Write the value as JSON, whole or not at all; not-a-number and infinity become null."""
-    write_text(path, json.dumps(_finite(value), indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(_finite(value), indent=indent, allow_nan=False) + "\n")
 
 
 def write(path: Path, fill: Callable[[Path], Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -129,6 +129,50 @@ def search(found: dict[str, Any]) -> go.Figure | None:
     grid = found["lr_grid"]
     figure.update_xaxes(title="peak learning rate", type="log", tickvals=grid, ticktext=[f"{rate:g}" for rate in grid])
     figure.update_yaxes(title=f"validation {metric_title(found)}")
+    return _dress(figure)
+
+
+def against_budget(found: dict[str, Any]) -> go.Figure | None:
+    """What each method comes to at each share of the budget."""
+    return _over_shares(found, "test", f"test {metric_title(found)}", lambda row, mean: mean)
+
+
+def gap_to_best(found: dict[str, Any]) -> go.Figure | None:
+    """How far each method stays behind the best one of its share of the budget."""
+    sign = 1.0 if found["metric"]["higher_is_better"] else -1.0
+
+    def behind(row: dict[str, Any], mean: float) -> float:
+        return sign * (mean - float(row["methods"][row["best"]]["test"]["mean"]))
+
+    return _over_shares(found, "gap", "behind the best" + (" (points)" if found["metric"]["percent"] else ""), behind)
+
+
+def _over_shares(
+    found: dict[str, Any], what: str, title: str, value: Callable[[dict[str, Any], float], float]
+) -> go.Figure | None:
+    shares = [row for row in found["budgets"] if row["best"]]
+    if not shares:
+        return None
+    styles, scale = style(_names(found)), _scale(found)
+    figure = go.Figure()
+    for name in _names(found):
+        colour, dash = styles[name]
+        rows = [row for row in shares if row["methods"][name]["test"] and not row["methods"][name]["diverged"]]
+        tests = [row["methods"][name]["test"] for row in rows]
+        spread = {
+            "type": "data", "array": [scale * (test["sd"] or 0.0) for test in tests], "thickness": 1, "width": 3,
+        }  # fmt: skip
+        figure.add_scatter(
+            x=[row["share"] for row in rows],
+            y=[scale * value(row, test["mean"]) for row, test in zip(rows, tests, strict=True)],
+            mode="lines+markers", name=_short(name), line={"color": colour, "dash": dash, "width": 2.2},
+            hovertemplate="%{y:.4g}", error_y=spread if what == "test" else None,
+        )  # fmt: skip
+    ticks = [row["share"] for row in shares]
+    figure.update_xaxes(
+        title="share of the budget", type="log", tickvals=ticks, ticktext=[f"{100 * tick:g} %" for tick in ticks]
+    )
+    figure.update_yaxes(title=title)
     return _dress(figure)
 
 

@@ -40,7 +40,9 @@ def environment() -> dict[str, Any]:
 
 def write_run(path: Path, run: Run, setting: dict[str, Any]) -> None:
     """Keep a run, with the setting that made it."""
-    write_json(path, {"format": FORMAT, "setting": setting, "environment": environment(), "run": asdict(run)})
+    write_json(
+        path, {"format": FORMAT, "setting": setting, "environment": environment(), "run": asdict(run)}, indent=None
+    )
 
 
 def read_run(path: Path, setting: dict[str, Any], expected: dict[str, Any]) -> Run:

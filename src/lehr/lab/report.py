@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from plotly.offline import get_plotlyjs
@@ -12,6 +12,11 @@ from lehr.lab import plots
 from lehr.lab.files import write_text
 from lehr.lab.records import read_json
 from lehr.lab.task import Metric
+
+AGAINST_BUDGET: Final = (
+    "Mean and standard deviation over the seeds. Each run's schedule is fitted to its own share of the budget; peak "
+    "rates are those chosen for the whole."
+)
 
 
 def write_report(out: Path) -> Path:
@@ -55,6 +60,9 @@ def render(found: dict[str, Any]) -> str:
         ("Training loss", "Mean over the batches since the last point.",
          plots.curves(found, "train_loss", "training loss", log=True)),
         ("Learning rate", "As it was set, update by update.", plots.rates(found)),
+        (f"Test {metric.name} against budget", AGAINST_BUDGET, plots.against_budget(found)),
+        ("Gap to the best, at each budget", "Difference of means; zero is the best method of that budget.",
+         plots.gap_to_best(found)),
         ("Choosing the peak rate", "One run each, on validation, with a seed of its own.", plots.search(found)),
     ]  # fmt: skip
     return environment.get_template("report.html.j2").render(
@@ -132,4 +140,8 @@ def _embedded(figure: Any) -> str:
 
 def _total(found: dict[str, Any]) -> dict[str, float]:
     names = ("runs", "updates", "seconds", "forward_passes", "evaluation_passes")
-    return {n: sum(row[part][n] for row in found["methods"] for part in ("cost", "search_cost")) for n in names}
+    smaller = {n: sum(run[n] for run in found["smaller_runs"]) for n in names if n != "runs"}
+    smaller["runs"] = len(found["smaller_runs"])
+    return {
+        n: smaller[n] + sum(row[part][n] for row in found["methods"] for part in ("cost", "search_cost")) for n in names
+    }

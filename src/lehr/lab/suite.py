@@ -70,7 +70,7 @@ def run_comparison(
         data = told(f"loading the data of {comparison.task}", task.load)
         budget_for(task, data, comparison.settings.budget)
         setting = comparison.setting(sources(comparison.task), fingerprint(data))
-        total = len(comparison.search()) + comparison.seeds * len(comparison.methods)
+        total = len(comparison.search()) + len(comparison.final({}))
 
         def make(jobs: Sequence[Job], before: int) -> list[Run]:
             made = {job: _read(runs, job, setting) for job in jobs if (runs / job.file).exists()}
@@ -125,7 +125,7 @@ def _in_processes(
         while waiting or futures:
             while waiting and len(futures) < processes:  # no queue ahead, so that an interrupt finds nothing to cancel
                 index, job = waiting.pop(0)
-                future = pool.submit(work, job.method.name, job.lr, job.seed, runs / job.file, index)
+                future = pool.submit(work, job.method.name, job.lr, job.seed, job.share, runs / job.file, index)
                 futures[future] = (index, job)
             finished, _ = wait(futures, timeout=0.1, return_when=FIRST_COMPLETED)
             for future in finished:
@@ -189,6 +189,7 @@ def _work(
     method_name: str,
     lr: float | None,
     seed: int,
+    share: float,
     path: Path,
     index: int,
 ) -> None:
@@ -197,7 +198,9 @@ def _work(
 
     def make() -> Run:
         task, data = _loaded(task_name, folder, setting["code"], setting["data"])
-        return train(task, data, job.method, settings, seed, lr, look_at_test=not job.searches, report=report)
+        return train(
+            task, data, job.method, settings, seed, lr, share=share, look_at_test=not job.searches, report=report
+        )
 
-    job = Job(load_methods(method_name)[0], lr, seed)
+    job = Job(load_methods(method_name)[0], lr, seed, share)
     write_run(path, told(f"training {task_name} with {method_name}", make), setting)

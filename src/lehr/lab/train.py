@@ -54,6 +54,7 @@ class Run:
     seconds: float = 0.0
     forward_passes: int = 0
     evaluation_passes: int = 0
+    share: float = 1.0
 
 
 def budget_for(task: Task, data: Data, text: str) -> lehr.Budget:
@@ -75,6 +76,7 @@ def train(
     seed: int,
     lr: float | None = None,
     *,
+    share: float = 1.0,
     look_at_test: bool = True,
     report: Callable[[float], None] = lambda progress: None,
 ) -> Run:
@@ -90,6 +92,7 @@ def train(
         settings: under which budget.
         seed: of initial weights and batch order.
         lr: peak rate of the optimizer's first group, the others keeping their ratios; None leaves the task's own.
+        share: how much of the budget to spend, above 0; the schedule is fitted to that, and evaluations are as dense.
         look_at_test: whether to evaluate on the test set at the end.
         report: told the progress now and then.
     """
@@ -100,12 +103,13 @@ def train(
     optimizer = task.optimizer(model)
     lr = _set_peak(optimizer, lr)
     policy = method.policy()
-    run = Run(method.name, repr(policy), seed, lr)
+    run = Run(method.name, repr(policy), seed, lr, share=share)
+    evaluations = max(1, round(settings.evaluations * share))
     evaluator = _Evaluator(task, model, layout)
     batches = _batches(data.train, task.batch_size, seed, layout)
     losses: list[float] = []
     due = 1
-    scheduler = lehr.Scheduler(optimizer, policy, budget_for(task, data, settings.budget))
+    scheduler = lehr.Scheduler(optimizer, policy, budget_for(task, data, settings.budget).scaled(share))
     while not scheduler.finished:
         inputs, targets = next(batches)
         optimizer.zero_grad()
@@ -121,8 +125,8 @@ def train(
             nn.utils.clip_grad_norm_(model.parameters(), task.clip_norm)
         optimizer.step()
         scheduler.step()
-        if scheduler.progress >= due / settings.evaluations - 1e-9 or scheduler.finished:
-            due = int(scheduler.progress * settings.evaluations + 1e-9) + 1
+        if scheduler.progress >= due / evaluations - 1e-9 or scheduler.finished:
+            due = int(scheduler.progress * evaluations + 1e-9) + 1
             with scheduler.paused():
                 run.curve.append(_row(scheduler, sum(losses) / len(losses), *evaluator(data.validation)))
                 report(scheduler.progress)
@@ -237,7 +241,8 @@ def _set_peak(optimizer: torch.optim.Optimizer, lr: float | None) -> float:
     return lr
 
 
-def _thinned(rows: list[tuple[float, float]], most: int = 400) -> list[tuple[float, float]]:
-    """At most about `most` of the rows, evenly spaced, the last included."""
+def _thinned(rows: list[tuple[float, float]], most: int = 200) -> list[tuple[float, float]]:
+    """At most about `most` of the rows, evenly spaced, the last included, to six digits: for a picture."""
     stride = max(1, math.ceil(len(rows) / most))
-    return rows[::stride] if (len(rows) - 1) % stride == 0 else [*rows[::stride], rows[-1]]
+    thinned = rows[::stride] if (len(rows) - 1) % stride == 0 else [*rows[::stride], rows[-1]]
+    return [(float(f"{progress:.6g}"), float(f"{rate:.6g}")) for progress, rate in thinned]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any, Final, Literal
 
@@ -177,6 +177,22 @@ class Budget:
         """How many updates the budget buys, rounded up; None if that depends on the run."""
         each = self.each
         return None if each is None else math.ceil(self.total / each * (1.0 - 1e-12))
+
+    def scaled(self, share: float) -> Budget:
+        """That share of this budget, in the same unit.
+
+        Args:
+            share: above 0; above 1 makes the budget larger.
+
+        Raises:
+            ValueError: if `share` is not above 0 and finite.
+
+        >>> Budget(epochs=30, steps_per_epoch=200).scaled(0.1)
+        Budget(epochs=3, steps_per_epoch=200)
+        """
+        _check_amount("share", share)
+        amount: Any = {self.unit: float(f"{self.amount * share:.12g}")}
+        return replace(self, **amount)
 
     def fraction(self, **amount: float) -> float:
         """The share of this budget that an amount in steps, epochs, samples, tokens or seconds is.
