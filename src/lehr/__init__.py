@@ -1,5 +1,8 @@
 """lehr chooses, runs, tunes, learns and compares learning-rate schedules for PyTorch under a training budget."""
 
+from lehr.planning import Estimate as Estimate
+from lehr.planning import Plan as Plan
+from lehr.planning import plan as plan
 from lehr.policy import Follow as Follow
 from lehr.policy import Moment as Moment
 from lehr.policy import Policy as Policy
@@ -7,6 +10,7 @@ from lehr.progress import Budget as Budget
 from lehr.progress import Clock as Clock
 from lehr.scheduler import BudgetWarning as BudgetWarning
 from lehr.scheduler import History as History
+from lehr.scheduler import LinearLR as LinearLR
 from lehr.scheduler import Preview as Preview
 from lehr.scheduler import Scheduler as Scheduler
 from lehr.schedules import Constant as Constant
@@ -30,26 +34,36 @@ from lehr.schedules import one_cycle as one_cycle
 from lehr.schedules import parse_schedule as parse_schedule
 from lehr.schedules import triangular2 as triangular2
 from lehr.schedules import warmup_stable_decay as warmup_stable_decay
+from lehr.state import Batches as Batches
+from lehr.state import Checkpoints as Checkpoints
+from lehr.state import RandomState as RandomState
+from lehr.state import untouched as untouched
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batches",
     "Budget",
     "BudgetWarning",
+    "Checkpoints",
     "Clock",
     "Constant",
     "Cosine",
+    "Estimate",
     "Exponential",
     "Follow",
     "History",
     "HyperbolicTangent",
     "InverseSqrt",
     "Linear",
+    "LinearLR",
     "Moment",
     "OneMinusSqrt",
+    "Plan",
     "Policy",
     "Polynomial",
     "Preview",
+    "RandomState",
     "Rex",
     "Schedule",
     "Scheduler",
@@ -62,6 +76,8 @@ __all__ = [
     "knee",
     "one_cycle",
     "parse_schedule",
+    "plan",
     "triangular2",
+    "untouched",
     "warmup_stable_decay",
 ]

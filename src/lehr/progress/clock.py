@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from dataclasses import asdict, replace
+from typing import Any, Literal
 
 from lehr.progress.budget import Budget
 
@@ -31,6 +32,7 @@ class Clock:
         budget: what there is to spend.
         now: a clock in seconds that never goes back.
         agree: for seconds, turns this process's elapsed time into the one that all processes use.
+        agree_every: after how many updates to ask `agree` again, at least 1; in between, the time stands still.
 
     >>> clock = Clock(Budget(steps=4))
     >>> clock.tick(); clock.progress, clock.remaining
@@ -42,16 +44,20 @@ class Clock:
         budget: Budget,
         now: Callable[[], float] = time.monotonic,
         agree: Callable[[float], float] = _alone,
+        agree_every: int = 1,
     ) -> None:
         self.spent: float = 0
         self.updates = 0
         self._now = now
         self._agree = agree
+        self._agree_every = agree_every
+        self._unasked = 0
         self._banked = 0.0
         self._since = now()
         self._pauses = 0
         self._spent_at_turn: float = 0
         self._progress_at_turn = 0.0
+        self._turned = False
         self._measure_by(budget)
 
     def _measure_by(self, budget: Budget) -> None:
@@ -64,11 +70,11 @@ class Clock:
     @property
     def progress(self) -> float:
         """The share of the budget that is spent; above 1 once it is overspent."""
-        return self.progress_at(self.spent) if self._progress_at_turn else self.spent / self._total
+        return self.progress_at(self.spent) if self._turned else self.spent / self._total
 
     def progress_at(self, spent: float) -> float:
         """The progress that belongs to an amount spent."""
-        if not self._progress_at_turn:
+        if not self._turned:
             return spent / self._total
         if self.budget.endless:
             return self._progress_at_turn + (spent - self._spent_at_turn) / self._total
@@ -102,7 +108,10 @@ class Clock:
         elif self._each is not None:
             self.spent += self._each * updates
         elif self._seconds:
-            self.spent = self._agree(self.elapsed())
+            self._unasked += updates
+            if self._unasked >= self._agree_every:
+                self._unasked = 0
+                self.spent = self._agree(self.elapsed())
         else:
             unit = self.budget.unit
             raise ValueError(
@@ -148,24 +157,57 @@ class Clock:
             raise ValueError(
                 "rebudget: the budget is spent, so nothing of the curve is left to continue; use how='jump'"
             )
-        self._progress_at_turn = self.progress if how == "continue" else 0.0
-        self._spent_at_turn = self.spent if how == "continue" else 0
+        self._turn(self.progress if how == "continue" else 0.0, self.spent if how == "continue" else 0)
         self._measure_by(budget)
 
-    def state_dict(self) -> dict[str, float]:
-        """What is spent and where the budget was changed, as plain numbers."""
+    def finish(self, left: Budget) -> None:
+        """Spend `left` more, in whatever unit, and be at the end.
+
+        Args:
+            left: what there is from here on; `budget` becomes what is spent by now and that together. In samples or
+                tokens, if the run counted something else so far, spending starts at 0 here.
+
+        Raises:
+            ValueError: if `left` has no end, or the budget is spent already.
+        """
+        if left.endless:
+            raise ValueError(f"finish_by: left must have an end; got {left!r}")
+        if self.finished:
+            raise ValueError("finish_by: the budget is spent, so nothing is left to anneal; see rebudget")
+        progress = self.progress
+        if left.counted != self.budget.counted:
+            if left.unit == "seconds":
+                self.spent = self._agree(self.elapsed())
+            else:
+                self.spent = self.updates if left.counted == "updates" else 0
+        self._turn(progress, self.spent)
+        unit = "steps" if left.counted == "updates" else left.unit
+        total: Any = {"epochs": None, unit: self.spent + left.total}
+        self._measure_by(replace(left, **total))
+
+    def _turn(self, progress: float, spent: float) -> None:
+        """From here on, the rest of the curve belongs to the rest of the budget."""
+        self._progress_at_turn = progress
+        self._spent_at_turn = spent
+        self._turned = bool(progress or spent)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is spent, of what budget, and where that was changed: plain numbers and text."""
         return {
+            "budget": {name: value for name, value in asdict(self.budget).items() if value is not None},
+            "elapsed": self.elapsed(),
             "spent": self.spent,
             "updates": self.updates,
             "spent_at_turn": self._spent_at_turn,
             "progress_at_turn": self._progress_at_turn,
         }
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on from `state`; for seconds, time since it was saved does not count."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`, under the budget it was saved with; time since it was saved does not count."""
+        self._measure_by(Budget(**state["budget"]))
         self.spent = state["spent"]
         self.updates = int(state["updates"])
-        self._spent_at_turn = state["spent_at_turn"]
-        self._progress_at_turn = state["progress_at_turn"]
-        self._banked = float(self.spent) if self._seconds else 0.0
+        self._turn(state["progress_at_turn"], state["spent_at_turn"])
+        self._unasked = 0
+        self._banked = float(self.spent if self._seconds else state["elapsed"])
         self._since = self._now()

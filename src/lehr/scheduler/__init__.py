@@ -1,6 +1,7 @@
 """The scheduler: a policy drives a torch optimizer under a budget."""
 
 from lehr.scheduler.budget_warnings import BudgetWarning as BudgetWarning
+from lehr.scheduler.drop_in import LinearLR as LinearLR
 from lehr.scheduler.history import History as History
 from lehr.scheduler.preview import Preview as Preview
 from lehr.scheduler.scheduler import Scheduler as Scheduler

@@ -21,11 +21,11 @@ _ADVICE: Final = {
 
 
 def fingerprint(curve: str, budget: Budget, base_lrs: list[float]) -> dict[str, Any]:
-    """What identifies a run, as plain data."""
+    """What identifies a run, as plain data; `budget` is the one it was built with."""
     return {
         "curve": curve,
         "budget": repr(budget),
-        "horizon": [budget.counted, budget.total, budget.endless],
+        "horizon": _horizon(budget),
         "groups": len(base_lrs),
         "base_lrs": list(base_lrs),
     }
@@ -42,7 +42,7 @@ def check(state: Mapping[str, Any], mine: Mapping[str, Any], accept: str | Colle
         raise ValueError(f"load_state_dict: accept takes {', '.join(DIFFERENCES)}; got {', '.join(sorted(unknown))}")
     if missing := {*mine, "clock", "factors", "pending", "policy"} - set(state):
         raise ValueError(f"this is no checkpoint of a lehr.Scheduler: it has no {', '.join(sorted(missing))}")
-    if state["horizon"][0] != mine["horizon"][0]:
+    if mine["horizon"][0] not in (state["horizon"][0], Budget(**state["clock"]["budget"]).counted):
         raise ValueError(
             f"the checkpoint counts {state['horizon'][0]} ({state['budget']}), but this scheduler's budget counts "
             f"{mine['horizon'][0]} ({mine['budget']}); give it a budget in what was counted"
@@ -61,14 +61,18 @@ def check(state: Mapping[str, Any], mine: Mapping[str, Any], accept: str | Colle
 
 
 def _same(name: str, state: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
-    if name == "budget":
-        return bool(list(state["horizon"]) == mine["horizon"])
+    if name == "budget":  # the one that the run was built with, or the one it was given in the middle
+        return mine["horizon"] in (list(state["horizon"]), _horizon(Budget(**state["clock"]["budget"])))
     if name == "curve":
         return _canonical(state[name]) == _canonical(mine[name])
     if name == "base_lrs":
         pairs = zip(state[name], mine[name], strict=False)
         return all(abs(one - two) <= 1e-6 * abs(two) for one, two in pairs)
     return bool(state[name] == mine[name])
+
+
+def _horizon(budget: Budget) -> list[Any]:
+    return [budget.counted, budget.total, budget.endless]
 
 
 def _canonical(curve: str) -> str:

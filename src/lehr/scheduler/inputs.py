@@ -6,8 +6,26 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from torch.optim import Optimizer
+
 from lehr.policy import Follow, Policy, as_policy
+from lehr.progress import Budget
 from lehr.schedules import Schedule
+
+
+def check_arguments(optimizer: Any, budget: Any, count: Any, agree_every: Any) -> None:
+    """Whether a scheduler can be built of these."""
+    if not isinstance(optimizer, Optimizer) or not hasattr(optimizer, "_optimizer_step_post_hooks"):
+        raise TypeError(
+            f"Scheduler: optimizer must be a torch.optim.Optimizer; got {type(optimizer).__name__}. "
+            "If it wraps one, pass the one inside."
+        )
+    if not isinstance(budget, Budget):
+        raise TypeError(f"Scheduler: budget must be a lehr.Budget, such as Budget(steps=1000); got {budget!r}")
+    if count not in ("updates", "calls"):
+        raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {count!r}")
+    if isinstance(agree_every, bool) or not isinstance(agree_every, int) or agree_every < 1:
+        raise ValueError(f"Scheduler: agree_every must be a whole number of updates, at least 1; got {agree_every!r}")
 
 
 def followed(key: str, curve: Schedule | Sequence[Schedule] | Follow) -> Follow:

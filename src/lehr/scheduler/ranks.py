@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import ProcessGroup
 
 
 def of_first(value: float) -> float:
@@ -17,22 +18,22 @@ def of_first(value: float) -> float:
     return float(shared)
 
 
-def total(value: float) -> float:
-    """The sum of all ranks' values; not a number on all ranks if it is on one."""
+def total(value: float, among: ProcessGroup | None = None) -> float:
+    """The sum of the values of a group's ranks (None: all); not a number on all of them if it is on one."""
     if not _several():
         return value
     shared = _shareable(value)
-    dist.all_reduce(shared)
+    dist.all_reduce(shared, group=among)
     return float(shared)
 
 
-def mean(value: Any) -> Any:
-    """The mean of all ranks' values: a number, or a tensor, which stays on its device."""
+def mean(value: Any, among: ProcessGroup | None = None) -> Any:
+    """The mean of the values of a group's ranks (None: all): a number, or a tensor, which stays on its device."""
     if not _several():
         return value
     shared = value.detach().clone() if isinstance(value, torch.Tensor) else _shareable(value)
-    dist.all_reduce(shared)
-    shared = shared / dist.get_world_size()
+    dist.all_reduce(shared, group=among)
+    shared = shared / dist.get_world_size(among)
     return shared if isinstance(value, torch.Tensor) else float(shared)
 
 

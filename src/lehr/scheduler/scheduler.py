@@ -11,19 +11,20 @@ from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 from torch import Tensor
+from torch.distributed import ProcessGroup
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.policy import Follow, Moment, Policy, as_policy
 from lehr.progress import Budget, Clock
-from lehr.scheduler import checkpoint, ranks
+from lehr.scheduler import checkpoint, finishing, ranks
 from lehr.scheduler.budget_warnings import FAR_FROM_THE_END, IDLE, BudgetWarning, overspent, report_early_end
 from lehr.scheduler.history import History
-from lehr.scheduler.inputs import amount_of, as_factors, followed
+from lehr.scheduler.inputs import amount_of, as_factors, check_arguments, followed
 from lehr.scheduler.param_groups import Hyperparameter
 from lehr.scheduler.preview import Preview, look_ahead
 from lehr.scheduler.updates import UpdateCounter
-from lehr.schedules import Schedule
+from lehr.schedules import Linear, Schedule
 
 
 class Scheduler(LRScheduler):
@@ -43,6 +44,10 @@ class Scheduler(LRScheduler):
         count: "updates" watches the optimizer; "calls" takes each `step()` as one update, for loops whose updates
             cannot be seen, such as replayed CUDA graphs.
         now: the clock of a budget in seconds.
+        agree_every: with seconds and several processes, after how many updates to ask rank 0 for the time, at least 1.
+            In between it stands still, so the run may end that many updates late.
+        data_parallel: with several processes, those that see different data, if not all do: observed losses are
+            averaged and observed samples and tokens added up over them.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
@@ -71,30 +76,27 @@ class Scheduler(LRScheduler):
         also: Mapping[str, Schedule | Sequence[Schedule]] | None = None,
         count: Literal["updates", "calls"] = "updates",
         now: Callable[[], float] = time.monotonic,
+        agree_every: int = 1,
+        data_parallel: ProcessGroup | None = None,
     ) -> None:
-        if not isinstance(optimizer, Optimizer) or not hasattr(optimizer, "_optimizer_step_post_hooks"):
-            raise TypeError(
-                f"Scheduler: optimizer must be a torch.optim.Optimizer; got {type(optimizer).__name__}. "
-                "If it wraps one, pass the one inside."
-            )
-        if not isinstance(budget, Budget):
-            raise TypeError(f"Scheduler: budget must be a lehr.Budget, such as Budget(steps=1000); got {budget!r}")
-        if count not in ("updates", "calls"):
-            raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {count!r}")
+        check_arguments(optimizer, budget, count, agree_every)
         self.optimizer = optimizer
         self.policy = as_policy(policy)
-        self.clock = Clock(budget, now, ranks.of_first)
+        self.clock = Clock(budget, now, ranks.of_first, agree_every)
         self.history = History()
         self._rate = Hyperparameter(optimizer, "lr")
         self._also = [(Hyperparameter(optimizer, key), followed(key, curve)) for key, curve in (also or {}).items()]
         self._follow = self.policy if isinstance(self.policy, Follow) else None
+        self._finishing: Follow | None = None
+        self._built_with = budget
+        self._data_parallel = data_parallel
         self._observed: float | None = None
         self._said: set[str] = set()
         self._updates_beyond = 0
         self._factors: float | Sequence[float] = 1.0
         self._count = count
         self._check_widths()
-        self._apply(Moment(self.clock.progress))
+        self._apply_here()
         self._watch()
 
     # -- where the run is -------------------------------------------------------------------------------------------
@@ -148,6 +150,8 @@ class Scheduler(LRScheduler):
         """
         if epoch is not None:
             raise TypeError("Scheduler.step takes no epoch: it counts the optimizer's updates itself")
+        if self._counter.suspended:
+            return
         clock = self.clock
         updates = self._counter.take() if self._count == "updates" else 1
         if not updates:  # what was observed stays, for the update that these batches lead to
@@ -184,6 +188,8 @@ class Scheduler(LRScheduler):
         Raises:
             ValueError: if the policy needs a signal that is missing, or an amount is no number.
         """
+        if self._counter.suspended:
+            return
         for unit, amount in (("samples", samples), ("tokens", tokens)):
             if amount is not None and unit == self.budget.unit:
                 self._observed = (self._observed or 0.0) + amount_of(unit, amount)
@@ -196,7 +202,7 @@ class Scheduler(LRScheduler):
             if given[name] is None:
                 raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({name}=...) before the update")
         if loss is not None:
-            loss = ranks.mean(loss.detach() if isinstance(loss, Tensor) else loss)
+            loss = ranks.mean(loss.detach() if isinstance(loss, Tensor) else loss, self._data_parallel)
         self._apply(Moment(self.clock.progress, loss, loss_at))
 
     # -- before and beyond the run ----------------------------------------------------------------------------------
@@ -223,7 +229,25 @@ class Scheduler(LRScheduler):
             ValueError: if the new budget counts something else, or nothing is left to continue.
         """
         self.clock.rebudget(budget, how)
-        self._apply(Moment(self.clock.progress))
+        self._apply_here()
+
+    def finish_by(self, left: Budget, shape: Schedule | None = None) -> None:
+        """Anneal from today's rates to zero over what is left from here, whatever the curve was to be.
+
+        For the machine that is taken away in ten minutes: `scheduler.finish_by(Budget(seconds=600))`. Checkpoints
+        remember it.
+
+        Args:
+            left: what there still is to spend, from now on, in any unit.
+            shape: of the way down; `Linear()` if not given.
+
+        Raises:
+            ValueError: if the budget is spent already, or `shape` is not made of lehr's own schedules.
+        """
+        tail = finishing.tail(self._factors, self.clock.progress, Linear() if shape is None else shape)
+        self.clock.finish(left)
+        self._follow = self._finishing = tail
+        self._apply_here()
 
     # -- what torch's schedulers offer ------------------------------------------------------------------------------
 
@@ -264,6 +288,7 @@ class Scheduler(LRScheduler):
             "clock": self.clock.state_dict(),
             "policy": self.policy.state_dict(),
             "factors": self._factors if isinstance(self._factors, float) else list(self._factors),
+            "finishing": finishing.as_text(self._finishing),
             "pending": {"updates": self._counter.count if self._count == "updates" else 0, "observed": self._observed},
             **self._fingerprint(),
         }
@@ -284,21 +309,23 @@ class Scheduler(LRScheduler):
         different = checkpoint.check(state_dict, self._fingerprint(), accept)
         self.clock.load_state_dict(state_dict["clock"])
         if "budget" in different:
-            self.clock.rebudget(self.budget, "jump")
+            self.clock.rebudget(self._built_with, "jump")
+        elif state_dict["finishing"]:
+            self._follow = self._finishing = finishing.from_text(state_dict["finishing"])
         if "curve" not in different:
             self.policy.load_state_dict(state_dict["policy"])
         self._counter.restore(state_dict["pending"]["updates"])
         self._observed = state_dict["pending"]["observed"]
         self._loaded_at[0] = self.clock.updates
         if different - {"base_lrs"}:
-            self._apply(Moment(self.clock.progress))
+            self._apply_here()
         else:  # the very factors, which for a policy may come from a loss already observed
             factors = state_dict["factors"]
             self._write(self.clock.progress, factors if isinstance(factors, float) else tuple(factors))
 
     def _fingerprint(self) -> dict[str, Any]:
         also = "".join(f", {rate.key}: {follow!r}" for rate, follow in self._also)
-        return checkpoint.fingerprint(f"{self.policy!r}{also}", self.budget, self.base_lrs)
+        return checkpoint.fingerprint(f"{self.policy!r}{also}", self._built_with, self.base_lrs)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copying and pickling, with the optimizer: hooks do not travel and are made anew."""
@@ -326,9 +353,16 @@ class Scheduler(LRScheduler):
 
     def _amount(self) -> float | None:
         """Samples or tokens of all ranks; all of them learn if one has not said."""
-        amount = ranks.total(math.nan if self._observed is None else self._observed)
+        amount = ranks.total(math.nan if self._observed is None else self._observed, self._data_parallel)
         self._observed = None
         return None if math.isnan(amount) else amount
+
+    def _apply_here(self) -> None:
+        """Set the rates that belong to where the run is, without news of how training goes."""
+        if self._finishing is None:
+            self._apply(Moment(self.clock.progress))
+        else:
+            self._write(self.clock.progress, self._finishing.at(self.clock.progress))
 
     def _apply(self, moment: Moment) -> None:
         self._write(moment.progress, as_factors(self.policy.factors(moment), self.policy))
@@ -348,7 +382,7 @@ class Scheduler(LRScheduler):
         if isinstance(self._factors, float) or len(self._factors) == len(self.base_lrs):
             self._write(self.clock.progress, self._factors)
         else:
-            self._apply(Moment(self.clock.progress))
+            self._apply_here()
 
     def _check_widths(self) -> None:
         groups = len(self.optimizer.param_groups)

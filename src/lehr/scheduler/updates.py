@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ class UpdateCounter:
     """
 
     def __init__(self, optimizer: Optimizer, before: Callable[[], bool]) -> None:
+        self.suspended = False
         self._count = 0
         self._entered = False
         self._compiled = False
@@ -49,13 +51,24 @@ class UpdateCounter:
         self._count = count
         self._compiled = False
 
+    @contextmanager
+    def suspend(self) -> Iterator[None]:
+        """A context in which updates are not the run's: none is counted, nor is anything that compiled code says."""
+        kept = self.suspended, self._count, self._compiled
+        self.suspended = True
+        try:
+            yield
+        finally:
+            self.suspended, self._count, self._compiled = kept
+            self._entered = False
+
     def detach(self) -> None:
         """Stop watching."""
         for handle in self._handles:
             handle.remove()
 
     def _enter(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and not self.suspended:
             before = self._before()
             self._entered = before is not None and before()
 
@@ -69,3 +82,14 @@ class UpdateCounter:
             # fused optimizers are called even for an update to skip, and told so here by the GradScaler
             found_inf = getattr(optimizer, "found_inf", None)
             self._count += found_inf is None or not bool(found_inf)
+
+
+@contextmanager
+def unseen(optimizer: Optimizer) -> Iterator[None]:
+    """A context in which an optimizer's updates are hidden from the schedulers that drive it."""
+    hooks = [getattr(hook, "__self__", None) for hook in optimizer._optimizer_step_post_hooks.values()]
+    with ExitStack() as stack:
+        for counter in hooks:
+            if isinstance(counter, UpdateCounter):
+                stack.enter_context(counter.suspend())
+        yield

@@ -1,0 +1,6 @@
+"""The state of a run: kept in memory for a trial that leaves no trace, and on disk for a run that is killed."""
+
+from lehr.state.batches import Batches as Batches
+from lehr.state.checkpoints import Checkpoints as Checkpoints
+from lehr.state.random_state import RandomState as RandomState
+from lehr.state.untouched import untouched as untouched
