@@ -10,7 +10,7 @@ install: .venv/installed-dev
 
 # The main job: which schedule gets the most out of ten epochs of digits? Prints where the report is.
 demo: .venv/installed-lab
-	$(BIN)/lehr compare --task digits --budget 10ep --seeds 5 --lr-grid 0.03,0.1,0.3,1 \
+	$(BIN)/lehr compare --task digits --budget 10ep --seeds 5 --lr-grid 0.03,0.1,0.3,1 --budgets 5%,10%,25%,50%,100% \
 		--methods linear,cosine,rex,knee,one_cycle,step,triangular,constant --out demo
 
 test: .venv/installed-dev
@@ -25,6 +25,7 @@ check: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python bench/scheduler_step.py
+	$(BIN)/python bench/agreement.py
 
 docs: .venv/installed-dev
 	$(BIN)/sphinx-build --nitpicky docs docs/_build/html

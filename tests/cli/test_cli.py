@@ -106,3 +106,36 @@ def test_without_the_extra_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "typer", None)
     assert lehr(monkeypatch) == 2
     assert "needs typer; install it with: pip install 'lehr[lab]'" in capsys.readouterr().err
+
+
+def test_compare_at_shares_of_the_budget(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--methods", "linear,constant", "--budget", "4ep", "--budgets", "5%x3,50%", "--seeds", "2")
+    assert lehr(monkeypatch, "compare", *options, "--out", str(tmp_path)) == 0
+    shown = capsys.readouterr().out
+    assert f"{2 * (3 + 2 + 2)} runs in" in shown
+    assert len(list((tmp_path / "runs").iterdir())) == 2 * (3 + 2 + 2)
+    assert "How well less of the budget foretells it" in shown
+    page = (tmp_path / "report.html").read_text()
+    assert "Test accuracy against budget" in page
+    assert "What a small budget tells of the full one" in page
+
+
+@pytest.mark.parametrize(
+    ("budgets", "message"),
+    [
+        ("10", "'10' is not a share of the budget; write 1%,10%"),
+        ("0%", "is not a share"),
+        ("120%", "is not a share"),
+        ("1.2.3%", "is not a share"),
+        ("5%x0", "asks for no seeds"),
+        ("5%,5.0%", "names 5.0% twice"),
+        ("100%x4", "given by --seeds"),
+    ],
+)
+def test_bad_shares_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], budgets: str, message: str
+) -> None:
+    assert lehr(monkeypatch, "compare", "--budgets", budgets) == 2
+    assert message in capsys.readouterr().err

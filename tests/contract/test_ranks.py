@@ -50,6 +50,27 @@ def _work(rank: int, folder: str) -> None:
     found["seconds"] = _rates(seconds, losses, [8] * STEPS)
     found["spent seconds"] = [seconds.spent, seconds.finished]
 
+    seldom = _scheduler("schedule", lehr.Budget(seconds=30.0), now=now, agree_every=5)
+    found["seconds, asked for seldom"] = _rates(seldom, losses, [8] * STEPS)
+    stalled = _scheduler("schedule", lehr.Budget(seconds=30.0), now=now)
+    rates = []
+    while not stalled.finished:  # both must come to the end at the same update, or one waits for ever
+        time[0] += 9.0 * (rank == 1 and len(rates) == 3)
+        rates += _rates(stalled, losses[:1], [8])
+    found["seconds, a slow rank"] = rates
+    finishing = _scheduler("schedule", lehr.Budget(steps=1_000), now=now)
+    _rates(finishing, losses[:5], [8] * 5)
+    finishing.finish_by(lehr.Budget(seconds=20.0))
+    rates = []
+    while not finishing.finished:
+        rates += _rates(finishing, losses[:1], [8])
+    found["finishing by the clock"] = rates
+
+    alone = [dist.new_group([other]) for other in range(RANKS)][rank]  # each rank is a data-parallel group of its own
+    within = _scheduler("schedule", lehr.Budget(samples=100.0), data_parallel=alone)
+    _rates(within, losses[:5], [8] * 5)
+    found["spent samples within a group"] = [within.spent]
+
     counted = _scheduler("schedule", lehr.Budget(samples=100.0))
     found["samples"] = _rates(counted, losses[:10], [4 + rank] * 10)
     found["spent samples"] = [counted.spent]
@@ -77,6 +98,16 @@ def test_two_gloo_ranks_agree(ranks: list[dict[str, list[object]]]) -> None:
 def test_samples_are_counted_over_ranks_and_losses_averaged(ranks: list[dict[str, list[object]]]) -> None:
     assert ranks[0]["spent samples"] == [10 * (4 + 5)]
     assert ranks[0]["mean loss"] == [0.5]
+
+
+def test_samples_of_ranks_that_see_the_same_data_are_counted_once(ranks: list[dict[str, list[object]]]) -> None:
+    assert ranks[0]["spent samples within a group"] == [5 * 8]
+
+
+def test_time_that_is_asked_for_seldom_stands_still_in_between(ranks: list[dict[str, list[object]]]) -> None:
+    rates = ranks[0]["seconds, asked for seldom"]
+    assert rates[:5] == [rates[0]] * 5
+    assert rates[5:10] == [rates[5]] * 5 != rates[:5]
 
 
 def test_the_first_rank_keeps_the_time(ranks: list[dict[str, list[object]]]) -> None:

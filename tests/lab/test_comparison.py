@@ -105,6 +105,23 @@ def test_rates_are_chosen_on_validation() -> None:
     assert choose_rates(runs[:2], lab.TOKEN_LOSS) == {"a": 0.1}
 
 
+def test_a_rate_that_passes_with_one_seed_and_fails_with_the_next_is_not_chosen() -> None:
+    runs = [run("a", SEARCH_SEED, 0.90, lr=0.1), run("a", SEARCH_SEED, 0.95, lr=0.3)]
+    assert choose_rates(runs, lab.ACCURACY) == {"a": 0.3}
+    again = [run("a", SEARCH_SEED + 1, 0.90, lr=0.1), run("a", SEARCH_SEED + 1, 0.10, lr=0.3)]
+    assert choose_rates([*runs, *again], lab.ACCURACY) == {"a": 0.1}
+    diverged = [run("a", SEARCH_SEED + 1, 0.90, lr=0.1), run("a", SEARCH_SEED + 1, None, lr=0.3, diverged_at=5)]
+    assert choose_rates([*runs, *diverged], lab.ACCURACY) == {"a": 0.1}
+    jobs = lab.Comparison("digits", [lab.METHODS["linear"]], lab.Settings("1ep"), lr_grid=(0.1, 0.3), search_seeds=2)
+    assert [job.file for job in jobs.search()] == [
+        "linear_lr-0.1_search.json",
+        "linear_lr-0.3_search.json",
+        "linear_lr-0.1_search-1.json",
+        "linear_lr-0.3_search-1.json",
+    ]
+    assert all(job.searches for job in jobs.search())
+
+
 def test_files_are_readable_and_unique() -> None:
     jobs = [Job(method, lr, seed) for method in lab.load_methods("linear,Linear(),Linear(1),Linear(1.0)")
             for lr in (None, 0.1) for seed in (0, SEARCH_SEED)]  # fmt: skip

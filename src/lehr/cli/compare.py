@@ -59,6 +59,7 @@ def compare(
             help="Comma-separated peak rates; each method gets the one best on validation, and pays for the search."
         ),
     ] = "",
+    search_seeds: Annotated[int, typer.Option(min=1, help="Runs of each rate of --lr-grid; they are averaged.")] = 1,
     data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
     evaluations: Annotated[int, typer.Option(min=1, help="How often a run is validated.")] = 20,
     bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 autocast; pays on processors that have it.")] = False,
@@ -85,6 +86,7 @@ def compare(
         lr=single[0] if single else None,
         data=data or None,
         shares=_shares(budgets, seeds),
+        search_seeds=search_seeds,
     )
     folder = Path(out or f"lehr-{(task.rpartition(':')[0] and Path(task.rpartition(':')[0]).stem) or task}")
     console = Console()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any, Final
 
 from lehr.lab.budgets import by_budget
@@ -19,7 +19,7 @@ from lehr.lab.task import Metric
 from lehr.lab.train import Run, Settings
 
 SEARCH_SEED: Final = 1_000_003
-"""The seed of runs that choose a learning rate; none of the seeds that are reported."""
+"""The first seed of runs that choose a learning rate; none of the seeds that are reported."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Job:
     @property
     def searches(self) -> bool:
         """Whether the run only serves to choose a rate, and so must not look at the test set."""
-        return self.seed == SEARCH_SEED
+        return self.seed >= SEARCH_SEED
 
     @property
     def file(self) -> str:
@@ -46,7 +46,8 @@ class Job:
             )
         rate = "task" if self.lr is None else repr(self.lr)
         part = "" if self.share == 1.0 else f"_share-{self.share:g}"
-        return f"{name}_lr-{rate}_{'search' if self.searches else f'seed-{self.seed}'}{part}.json"
+        searches = "search" if self.seed == SEARCH_SEED else f"search-{self.seed - SEARCH_SEED}"
+        return f"{name}_lr-{rate}_{searches if self.searches else f'seed-{self.seed}'}{part}.json"
 
     def expected(self) -> dict[str, Any]:
         """What its run must say of itself."""
@@ -67,6 +68,8 @@ class Comparison:
         lr: peak rate of all methods where there is no grid; None leaves them at the task's.
         data: the folder to look for data in.
         shares: shares of the budget, below 1, at which every method runs as well, and with how many seeds.
+        search_seeds: how many runs each peak rate of the grid gets, at least 1; a rate at the edge of stability may
+            pass with one seed and fail with the next.
     """
 
     task: str
@@ -77,6 +80,7 @@ class Comparison:
     lr: float | None = None
     data: str | None = None
     shares: tuple[tuple[float, int], ...] = ()
+    search_seeds: int = 1
 
     def setting(self, code: str | None, data: str) -> dict[str, Any]:
         """What all runs of the comparison share; a run made under another is never taken for one of it.
@@ -91,7 +95,8 @@ class Comparison:
 
     def search(self) -> list[Job]:
         """The runs that choose learning rates."""
-        return [Job(method, lr, SEARCH_SEED) for method in self.methods for lr in self.lr_grid]
+        seeds = range(SEARCH_SEED, SEARCH_SEED + self.search_seeds)
+        return [Job(method, lr, seed) for seed in seeds for method in self.methods for lr in self.lr_grid]
 
     def final(self, rates: dict[str, float]) -> list[Job]:
         """The runs that are reported, at the rates chosen; those with fewer seeds than others end earlier."""
@@ -106,13 +111,14 @@ class Comparison:
 
 
 def choose_rates(searched: Iterable[Run], metric: Metric) -> dict[str, float]:
-    """For each method the peak rate whose run is best on validation; diverged runs lose, then the lower rate wins."""
-    chosen: dict[str, Run] = {}
-    for run in sorted(searched, key=lambda run: run.lr):
-        best = chosen.get(run.method)
-        if best is None or _score(run, metric) > _score(best, metric):
-            chosen[run.method] = run
-    return {method: run.lr for method, run in chosen.items()}
+    """For each method the peak rate that is best on validation in the mean of its runs.
+
+    A rate of which a run diverged loses; between equals the lower rate wins.
+    """
+    scores: dict[str, dict[float, list[float]]] = {}
+    for run in searched:
+        scores.setdefault(run.method, {}).setdefault(run.lr, []).append(_score(run, metric))
+    return {method: max(sorted(rates), key=lambda lr: fmean(rates[lr])) for method, rates in scores.items()}
 
 
 def results(
@@ -146,6 +152,7 @@ def results(
         "seeds": comparison.seeds,
         "lr": comparison.lr,
         "lr_grid": list(comparison.lr_grid),
+        "search_seeds": comparison.search_seeds,
         "metric": {"name": metric.name, "higher_is_better": metric.higher_is_better, "percent": metric.percent},
         "best": best,
         "tied_with_best": tied,

@@ -119,10 +119,13 @@ def search(found: dict[str, Any]) -> go.Figure | None:
     figure = go.Figure()
     for name in _names(found):
         colour, dash = styles[name]
-        runs = sorted((run for run in found["search_runs"] if run["method"] == name), key=lambda run: run["lr"])
+        values: dict[float, list[float | None]] = {}
+        for run in found["search_runs"]:
+            if run["method"] == name:
+                values.setdefault(run["lr"], []).append(run["validation"])
+        rates = sorted(values)
         figure.add_scatter(
-            x=[run["lr"] for run in runs],
-            y=[None if run["validation"] is None else scale * run["validation"] for run in runs],
+            x=rates, y=[_mean_or_none(values[rate], scale) for rate in rates],
             mode="lines+markers", name=_short(name), hovertemplate="%{y:.4g}",
             line={"color": colour, "dash": dash, "width": 2},
         )  # fmt: skip
@@ -174,6 +177,11 @@ def _over_shares(
     )
     figure.update_yaxes(title=title)
     return _dress(figure)
+
+
+def _mean_or_none(values: Sequence[float | None], scale: float) -> float | None:
+    known = [value for value in values if value is not None]
+    return scale * float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _mark_diverged(figure: go.Figure, found: dict[str, Any], name: str, column: str, scale: float) -> None:

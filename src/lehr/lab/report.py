@@ -52,6 +52,8 @@ def render(found: dict[str, Any]) -> str:
     environment.filters["p"] = lambda value: "-" if value is None else f"{value:.3f}" if value >= 0.001 else "< 0.001"
     environment.filters["duration"] = duration
     direction = "Higher" if metric.higher_is_better else "Lower"
+    runs = "one run" if found["search_seeds"] == 1 else f"the mean of {found['search_seeds']} runs"
+    searched = f"On validation, {runs} for each rate, with seeds of their own."
     figures = [
         ("Result", f"Each dot is one run; the diamond is the mean with its 95 % interval. {direction} is better.",
          plots.final_metric(found)),
@@ -63,7 +65,7 @@ def render(found: dict[str, Any]) -> str:
         (f"Test {metric.name} against budget", AGAINST_BUDGET, plots.against_budget(found)),
         ("Gap to the best, at each budget", "Difference of means; zero is the best method of that budget.",
          plots.gap_to_best(found)),
-        ("Choosing the peak rate", "One run each, on validation, with a seed of its own.", plots.search(found)),
+        ("Choosing the peak rate", searched, plots.search(found)),
     ]  # fmt: skip
     return environment.get_template("report.html.j2").render(
         found=found,
