@@ -1,5 +1,14 @@
 """lehr chooses, runs, tunes, learns and compares learning-rate schedules for PyTorch under a training budget."""
 
+from lehr.finder import Found as Found
+from lehr.finder import NoSuggestion as NoSuggestion
+from lehr.finder import clr_bounds as clr_bounds
+from lehr.finder import edge_rate as edge_rate
+from lehr.finder import minimum_rate as minimum_rate
+from lehr.finder import range_test as range_test
+from lehr.finder import slide_rate as slide_rate
+from lehr.finder import steepest_rate as steepest_rate
+from lehr.finder import valley_rate as valley_rate
 from lehr.planning import Estimate as Estimate
 from lehr.planning import Plan as Plan
 from lehr.planning import plan as plan
@@ -52,12 +61,14 @@ __all__ = [
     "Estimate",
     "Exponential",
     "Follow",
+    "Found",
     "History",
     "HyperbolicTangent",
     "InverseSqrt",
     "Linear",
     "LinearLR",
     "Moment",
+    "NoSuggestion",
     "OneMinusSqrt",
     "Plan",
     "Policy",
@@ -70,14 +81,21 @@ __all__ = [
     "Steps",
     "Triangular",
     "WarmRestarts",
+    "clr_bounds",
     "clr_decay",
+    "edge_rate",
     "exp_range",
     "exp_range_amplitude",
     "knee",
+    "minimum_rate",
     "one_cycle",
     "parse_schedule",
     "plan",
+    "range_test",
+    "slide_rate",
+    "steepest_rate",
     "triangular2",
     "untouched",
+    "valley_rate",
     "warmup_stable_decay",
 ]

@@ -212,3 +212,17 @@ def _numeric(group: dict[str, Any]) -> list[str]:
     return sorted(
         key for key, value in group.items() if isinstance(value, float | int | Tensor) and not isinstance(value, bool)
     )
+
+
+def base_rates(optimizer: Optimizer) -> list[float]:
+    """Each group's learning rate at factor 1: `initial_lr` where a scheduler has put it, else `lr`."""
+    return [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+
+
+def set_rate(optimizer: Optimizer, rates: Sequence[float]) -> None:
+    """Set each group's learning rate for the moment, tensors in place; base rates stay."""
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

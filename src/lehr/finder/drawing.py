@@ -1,0 +1,67 @@
+"""The picture of a range test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lehr.finder.curve import smoothed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lehr.finder.found import Found
+
+COLOURS = {
+    "steepest": "#d1495b", "valley": "#2a9d8f", "slide": "#e9a23b", "minimum": "#7b4fa3", "edge": "#20242b",
+}  # fmt: skip
+
+
+def draw(found: Found, axes: Axes | None) -> Axes:
+    """Losses over rates, the smoothed course, and where the suggestions lie."""
+    if axes is None:
+        axes = _new_axes()
+    rates, losses = found._finite()
+    course = smoothed(losses)
+    axes.plot(rates, losses, ".", color="#2456a6", alpha=0.25, markersize=4)
+    axes.plot(rates, course, color="#2456a6", linewidth=2)
+    # a loss that has blown up would press the rest flat
+    axes.set_ylim(*_range(course))
+    axes.set_xscale("log" if rates[-1] / rates[0] > 50 else "linear")
+    for name, rate in found.suggestions().items():
+        if rate is not None:
+            axes.axvline(rate, color=COLOURS[name], linewidth=1.2, linestyle="--", label=f"{name} {rate:.2g}")
+    values, label = _scores(found)
+    if values:
+        other = axes.twinx()
+        other.plot([rate for rate, _ in values], [value for _, value in values], color="#8c6d46", linewidth=1.2)
+        other.set_ylabel(label, color="#8c6d46")
+        other.spines[["top"]].set_visible(False)
+    axes.set(xlabel="learning rate", ylabel="loss")
+    axes.grid(color="#e3e6eb")
+    axes.spines[["top"]].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
+    return axes
+
+
+def _new_axes() -> Axes:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("Found.plot needs matplotlib: pip install matplotlib") from None
+    return Figure(figsize=(7, 3.6), layout="constrained").add_subplot()
+
+
+def _range(course: list[float]) -> tuple[float, float]:
+    low, start = min(course), max(course[: max(1, len(course) // 3)])
+    reach = max(start - low, 1e-12)
+    return low - 0.15 * reach, min(max(course), start + 0.8 * reach) + 0.1 * reach
+
+
+def _scores(found: Found) -> tuple[list[tuple[float, float]], str]:
+    if found.evaluations:
+        return found.evaluations, "evaluated"
+    if found.metrics is None:
+        return [], ""
+    rates = found._finite()[0]
+    return list(zip(rates, smoothed(found.metrics[: len(rates)]), strict=True)), "metric"
