@@ -53,6 +53,8 @@ def test_what_diverged_comes_last() -> None:
     rows = by_budget(METHODS, ((0.1, 3),), runs({0.1: (None, 0.4, 0.5), 1.0: (0.9, 0.8, 0.7)}), lab.ACCURACY)
     assert rows[0]["methods"]["a"] == {"test": None, "diverged": 3, "rank": 3.0, "against_best": None}
     assert rows[0]["leads_on_validation"] == "c"
+    broken = by_budget(METHODS, ((0.1, 3),), runs({0.1: (0.5, 0.4, 0.3), 1.0: (None, 0.8, 0.7)}), lab.ACCURACY)[0]
+    assert (broken["leads_on_validation"], broken["lost_at_full"]) == ("a", None)
     nothing = by_budget(METHODS, ((0.1, 3),), runs({0.1: (None,) * 3, 1.0: (0.9, 0.8, 0.7)}), lab.ACCURACY)[0]
     assert (nothing["best"], nothing["leads_on_validation"], nothing["rank_correlation"]) == (None, None, None)
 

@@ -69,7 +69,7 @@ def test_the_first_updates_are_not_timed() -> None:
 
 
 def test_bad_use_is_told() -> None:
-    with pytest.raises(ValueError, match="steps must be at least 2"):
+    with pytest.raises(ValueError, match="steps must be a whole number of updates, at least 2"):
         lehr.plan(lambda: None, lehr.Budget(seconds=1), restore=[], steps=1)
     with pytest.raises(ValueError, match="budget has no end"):
         lehr.plan(lambda: None, lehr.Budget.every(steps=1), restore=[])

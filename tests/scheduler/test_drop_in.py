@@ -68,3 +68,12 @@ def test_linear_lr_agrees_with_torchs_polynomial() -> None:
     for _ in range(25):
         assert ours.get_last_lr() == pytest.approx(theirs.get_last_lr(), rel=1e-12, abs=1e-15)
         one.step(), two.step(), ours.step(), theirs.step()
+
+
+def test_linear_lr_says_which_argument_is_wrong() -> None:
+    for total in (0, -1, float("inf"), "10", True):
+        with pytest.raises(ValueError, match="LinearLR: T must be a number of calls"):
+            lehr.LinearLR(optimizer(0.1), total)  # type: ignore[arg-type]
+    for last in (-2, 1.5):
+        with pytest.raises(ValueError, match="LinearLR: last_epoch must be a whole number"):
+            lehr.LinearLR(optimizer(0.1), 10, last_epoch=last)  # type: ignore[arg-type]

@@ -153,6 +153,50 @@ def test_the_length_becomes_known() -> None:
     assert scheduler.get_last_lr() == [0.0]
 
 
+def test_an_open_ended_run_finishes_from_any_cycle() -> None:
+    scheduler = made(lehr.Triangular(low=0.5), lehr.Budget.every(steps=4))
+    advance(scheduler, 9)
+    before = scheduler.get_last_lr()
+    scheduler.finish_by(lehr.Budget(steps=4))
+    assert [rate for (rate,) in advance(scheduler)] == pytest.approx([before[0] * (1 - k / 4) for k in range(4)])
+    assert scheduler.finished
+
+
+def test_it_can_be_undone() -> None:
+    scheduler = made(lehr.Linear())
+    advance(scheduler, 20)
+    state = scheduler.state_dict()
+    scheduler.finish_by(lehr.Budget(steps=10))
+    advance(scheduler, 5)
+    scheduler.rebudget(lehr.Budget(steps=100), how="jump")
+    assert scheduler.get_last_lr() == [0.75]
+    scheduler.finish_by(lehr.Budget(steps=10))
+    scheduler.load_state_dict(state)
+    assert scheduler.get_last_lr() == [0.8]
+    assert len(advance(scheduler)) == 80
+
+
+def test_what_an_update_spends_is_still_known() -> None:
+    scheduler = made(budget=lehr.Budget(samples=1000, samples_per_step=10))
+    advance(scheduler, 3)
+    scheduler.finish_by(lehr.Budget(samples=50))
+    assert len(advance(scheduler)) == 5
+    mixed = made(budget=lehr.Budget(samples=1000))
+    mixed.observe(samples=32)
+    mixed.finish_by(lehr.Budget(steps=10))
+    assert len(advance(mixed)) == 10
+
+
+def test_groups_that_changed_are_refused_before_anything_is_loaded() -> None:
+    scheduler = made([lehr.Linear(), lehr.Constant()], groups=2)
+    advance(scheduler, 10)
+    scheduler.finish_by(lehr.Budget(steps=10))
+    other = made(lehr.Linear(), groups=3)
+    with pytest.raises(ValueError, match="was finishing 2 parameter groups"):
+        other.load_state_dict(scheduler.state_dict(), accept=["groups", "curve"])
+    assert other.progress == 0.0
+
+
 def test_preview_shows_the_way_down() -> None:
     scheduler = made()
     advance(scheduler, 50)
@@ -166,11 +210,18 @@ def test_bad_use_is_told() -> None:
             return progress
 
     scheduler = made()
-    with pytest.raises(ValueError, match="shape must be made of lehr's own schedules"):
+    with pytest.raises(ValueError, match="shape must be one schedule made of lehr's own"):
         scheduler.finish_by(lehr.Budget(steps=5), shape=Mine())
     with pytest.raises(ValueError, match="left must have an end"):
         scheduler.finish_by(lehr.Budget.every(steps=5))
+    with pytest.raises(ValueError, match="shape must start at 1"):
+        scheduler.finish_by(lehr.Budget(steps=5), shape=lehr.Linear().after_warmup(0.5))
+    with pytest.raises(TypeError, match=r"left must be a lehr\.Budget"):
+        scheduler.finish_by(600)  # type: ignore[arg-type]
     assert scheduler.get_last_lr() == [1.0]
+    warm = made(lehr.Linear().after_warmup(0.1))
+    with pytest.warns(lehr.BudgetWarning, match="today's rate is 0"):
+        warm.finish_by(lehr.Budget(steps=5))
     advance(scheduler)
     with pytest.raises(ValueError, match="nothing is left to anneal"):
         scheduler.finish_by(lehr.Budget(steps=5))

@@ -111,6 +111,19 @@ def test_a_fixed_deadline_survives_a_restart() -> None:
     assert rates[-1] <= 0.01
 
 
+def test_restarts_lose_no_time_where_ranks_seldom_agree() -> None:
+    watch = Watch()
+    scheduler = made(watch, agree_every=100)
+    trained = 0
+    while not scheduler.finished:
+        assert trained < 10, "restarted for ever"
+        run(lambda k: 2.0, watch, scheduler, most=80)
+        state = scheduler.state_dict()
+        scheduler = made(watch, agree_every=100)
+        scheduler.load_state_dict(state)
+        trained += 1
+
+
 def test_time_stands_still_between_agreements() -> None:
     watch = Watch()
     scheduler = made(watch, agree_every=10)

@@ -37,6 +37,32 @@ def test_a_trial_uses_up_nothing(own_generator: bool, drawn: int) -> None:
     assert [next(batches).tolist() for _ in range(2)] == expected == tried[:2]
 
 
+def test_one_trial_inside_another_in_the_middle_of_an_epoch() -> None:
+    batches = lehr.Batches(list(range(10)))
+    next(batches)
+    with lehr.untouched(batches):
+        next(batches)
+        with lehr.untouched(batches):
+            next(batches), next(batches)
+        assert next(batches) == 2
+    assert [next(batches) for _ in range(5)] == [1, 2, 3, 4, 5]
+
+
+def test_loaders_with_a_position_of_their_own_are_not_started_afresh() -> None:
+    class Positioned:
+        place = 0
+
+        def __iter__(self):
+            while True:
+                self.place += 1
+                yield self.place
+
+    batches = lehr.Batches(Positioned())
+    with lehr.untouched(batches):
+        next(batches), next(batches)
+    assert [next(batches) for _ in range(3)] == [1, 2, 3]
+
+
 def test_a_generator_is_kept_too_and_ends() -> None:
     batches = lehr.Batches(iter([1, 2, 3]))
     with lehr.untouched(batches):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_if_all_are_damaged_nothing_starts_anew_by_itself(tmp_path: Path) -> Non
         path.write_bytes(b"")
     with (
         pytest.warns(UserWarning, match="damaged"),
-        pytest.raises(ValueError, match="delete them to start anew"),
+        pytest.raises(ValueError, match="delete the folder to start anew"),
     ):
         made(tmp_path)[1].resume()
 
@@ -76,7 +77,9 @@ def test_a_kill_while_writing_leaves_the_last_one(tmp_path: Path, monkeypatch: p
         made(tmp_path)[1].save(2)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     monkeypatch.undo()
-    (tmp_path / ".12345.part").write_bytes(b"half")  # as kill -9 would leave it
+    left = tmp_path / ".12345.part"
+    left.write_bytes(b"half")  # as kill -9 would leave it
+    os.utime(left, (0, 0))
     assert made(tmp_path)[1].resume() == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
@@ -88,7 +91,7 @@ def test_no_code_is_run_from_a_file(tmp_path: Path) -> None:
 
     part = tmp_path / "x"
     torch.save({"model": Evil(), "random": None}, part)
-    part.rename(tmp_path / f"step-000000000001-{module._hash(part)}.pt")
+    part.rename(tmp_path / f"000001-step-1-{module._hash(part)}.pt")
     with pytest.raises(Exception, match="[Ww]eights"):
         made(tmp_path)[1].resume()
     assert not (tmp_path / "ran").exists()
@@ -105,6 +108,75 @@ def test_bad_use_is_told(tmp_path: Path) -> None:
     other = lehr.Checkpoints(tmp_path, model=torch.nn.Linear(3, 1))
     with pytest.raises(ValueError, match="holds model, random, but this run has model"):
         other.resume()
+
+
+def test_a_damaged_one_counts_no_more(tmp_path: Path) -> None:
+    """Else the saves that follow a resume would be thought older than it, and be deleted."""
+    _, checkpoints = made(tmp_path)
+    for step in (100, 200):
+        checkpoints.save(step)
+    newest = max(tmp_path.glob("*.pt"))
+    newest.write_bytes(b"")
+    with pytest.warns(UserWarning, match="damaged"):
+        assert checkpoints.resume() == 100
+    for step in (120, 140, 160):
+        checkpoints.save(step)
+    newest = max(tmp_path.glob("*.pt"))
+    newest.write_bytes(b"")
+    with pytest.warns(UserWarning, match="damaged"):
+        assert checkpoints.resume() == 140
+
+
+class Box:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def state_dict(self) -> dict[str, object]:
+        return {"value": self.value}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        if isinstance(state["value"], str):
+            raise ValueError(state["value"])
+        self.value = state["value"]
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(tmp_path: Path) -> None:
+    checkpoints = lehr.Checkpoints(tmp_path, model=torch.nn.Linear(1, 1), box=Box(np.zeros(2)))
+    with pytest.raises(ValueError, match="the state of box could not be loaded again"):
+        checkpoints.save(1)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_part_that_refuses_leaves_all_as_they_were(tmp_path: Path) -> None:
+    model, box = torch.nn.Linear(1, 1), Box("no, thank you")
+    checkpoints = lehr.Checkpoints(tmp_path, model=model, box=box)
+    checkpoints.save(1)
+    box.value = 3
+    with torch.no_grad():
+        model.weight.fill_(7.0)
+    with pytest.raises(ValueError, match="no, thank you"):
+        checkpoints.resume()
+    assert (model.weight.item(), box.value) == (7.0, 3)
+
+
+def test_parts_can_be_told_what_to_accept(tmp_path: Path) -> None:
+    def scheduler(steps: int) -> lehr.Scheduler:
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+        return lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(steps=np.float64(steps)))
+
+    lehr.Checkpoints(tmp_path, scheduler=scheduler(10)).save(0)
+    longer = lehr.Checkpoints(tmp_path, scheduler=scheduler(20))
+    with pytest.raises(ValueError, match="the budget changed"):
+        longer.resume()
+    assert longer.resume(scheduler={"accept": "budget"}) == 0
+    with pytest.raises(ValueError, match="there is no part optimizer"):
+        longer.resume(optimizer={})
+
+
+def test_steps_are_whole_numbers(tmp_path: Path) -> None:
+    for step in (-1, 1.5, None, True):
+        with pytest.raises(ValueError, match="step must be a whole number, at least 0"):
+            made(tmp_path)[1].save(step)  # type: ignore[arg-type]
 
 
 def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:

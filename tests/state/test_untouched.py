@@ -130,6 +130,75 @@ def test_objects_keep_their_identity() -> None:
     assert (held[3]["lr"], held[4]["exp_avg"], weight.data_ptr()) == tensors
 
 
+def test_weights_that_were_swapped_are_left_to_their_owner() -> None:
+    """Averaged weights are often put in by `.data`."""
+    model = nn.Linear(2, 2)
+    average = [torch.full_like(p, 5.0) for p in model.parameters()]
+    before = [p.clone() for p in model.parameters()]
+    with lehr.untouched(model):
+        for parameter, mean in zip(model.parameters(), average, strict=True):
+            parameter.data = mean
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    assert all(bool((mean == 5.0).all()) for mean in average)
+    with lehr.untouched(model):
+        model.bfloat16()
+        model.extra = nn.Linear(1, 1)
+        model.bias = None
+    assert [p.dtype for p in model.parameters()] == [torch.float32] * 2
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
+    assert not hasattr(model, "extra")
+
+
+def test_an_optimizer_in_an_optimizer() -> None:
+    class Wrapper(torch.optim.Optimizer):
+        def __init__(self, inner: torch.optim.Optimizer) -> None:
+            super().__init__(inner.param_groups, inner.defaults)
+            self.inner = inner
+
+        def step(self, closure: Any = None) -> Any:
+            return self.inner.step(closure)
+
+    parameter = torch.ones(2, requires_grad=True)
+    wrapper = Wrapper(torch.optim.SGD([parameter], lr=0.1, momentum=0.9))
+    parameter.grad = torch.ones(2)
+    wrapper.step()
+    before = deepcopy(wrapper.inner.state_dict())
+    with lehr.untouched(wrapper):
+        wrapper.step()
+    assert same(wrapper.inner.state_dict(), before)
+
+
+def test_time_stands_still_for_an_attached_scheduler() -> None:
+    time = [0.0]
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(seconds=100), now=lambda: time[0])
+    with lehr.untouched(optimizer):
+        time[0] += 50.0
+    time[0] += 10.0
+    optimizer.step(), scheduler.step()
+    assert scheduler.spent == 10.0
+
+
+def test_inside_a_closure_the_update_under_way_still_counts() -> None:
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(steps=10))
+
+    def closure() -> float:
+        with lehr.untouched(model, optimizer):
+            optimizer.step()
+        return 1.0
+
+    optimizer.step(closure)
+    scheduler.step()
+    assert scheduler.last_epoch == 1
+
+
+def test_data_that_run_out_say_so() -> None:
+    with pytest.raises(StopIteration), lehr.untouched():
+        next(iter([]))
+
+
 def test_an_optimizer_alone_brings_its_parameters() -> None:
     run = Run()
     weights = [p.clone() for p in run.model.parameters()]

@@ -74,6 +74,8 @@ def compare(
     single = _rates("--lr", lr)
     if rates and single:
         raise ValueError("--lr and --lr-grid exclude each other")
+    if search_seeds > 1 and not rates:
+        raise ValueError("--search-seeds is for a search: give --lr-grid as well")
     if len(single) > 1:
         raise ValueError("--lr takes one rate; for several give --lr-grid")
     chosen = lab.load_task(task, data or None)
@@ -177,7 +179,7 @@ def _shares(text: str, seeds: int) -> tuple[tuple[float, int], ...]:
             raise ValueError(f"--budgets: {part!r} is not a share of the budget; write 1%,10%,50% or, with seeds, 1%x5")
         if share == 1.0 and match[2]:
             raise ValueError("--budgets: the seeds of 100% are given by --seeds")
-        if match[2] == "0":
+        if match[2] and not int(match[2]):
             raise ValueError(f"--budgets: {part!r} asks for no seeds")
         if share in shares:
             raise ValueError(f"--budgets names {match[1]}% twice")
@@ -226,7 +228,9 @@ def _budgets_table(found: dict[str, Any], metric: lab.Metric) -> Table:
             f"{best} {metric.show(row['methods'][best]['test']['mean'])}" if best else "-",
             row["leads_on_validation"] or "-",
             "-" if correlation is None else f"{correlation:.2f}",
-            "-" if row["lost_at_full"] is None else f"{(100 if metric.percent else 1) * row['lost_at_full']:.2g}",
+            ("it diverges" if row["leads_on_validation"] else "-")
+            if row["lost_at_full"] is None
+            else f"{(100 if metric.percent else 1) * row['lost_at_full']:.2g}",
         )
     return table
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 import lehr
 from lehr import lab
+from lehr.cli.terminal import draw
 from lehr.lab.files import write
 
 POINTS = 1001
@@ -44,15 +45,8 @@ def _curve(text: str) -> lehr.Schedule:
 
 
 def _draw(title: str, progress: np.ndarray, rates: np.ndarray) -> None:
-    from uniplot import plot_to_string
-
     console = Console()
-    width = max(30, min(100, console.width - 16))
-    lines = plot_to_string(
-        rates, progress, lines=True, width=width, height=16, x_min=0.0, x_max=1.0, y_min=0.0, character_set="braille"
-    )
-    console.print(title, style="bold", highlight=False, soft_wrap=True)
-    console.print(lines if isinstance(lines, str) else "\n".join(lines), highlight=False, markup=False)
+    draw(console, title, progress, rates, x_min=0.0, x_max=1.0, y_min=0.0)
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         console.print(f"  at {share:>4.0%}: {np.interp(share, progress, rates):.6g}", highlight=False)
 

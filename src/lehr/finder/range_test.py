@@ -14,7 +14,7 @@ from lehr.finder.curve import noise
 from lehr.finder.found import Ending, Found
 from lehr.scheduler import ranks
 from lehr.scheduler.param_groups import base_rates, set_rate
-from lehr.state import untouched
+from lehr.state import parts_of, untouched
 
 MEMORY: Final = 0.9
 """How much of the running mean of the loss, which decides when to stop, is kept at each update."""
@@ -80,7 +80,7 @@ def range_test(
     """
     _check(low, high, steps, mode, evaluate_every, diverge)
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    parts = [*optimizers, *restore]
+    parts = [*optimizers, *parts_of(restore)]
     ratios = _ratios(optimizers)
     watched = not any(isinstance(part, LRScheduler) for part in parts)
     test = _Test(higher_is_better, diverge)

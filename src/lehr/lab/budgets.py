@@ -42,21 +42,21 @@ def _entry(
     validation = {name: _score([run.validation for run in mine], metric) for name, mine in here.items()}
     test = {name: _score([run.test for run in mine], metric) for name, mine in here.items()}
     ranks = dict(zip(methods, stats.rankdata([-test[name] for name in methods]), strict=True))
-    best = max(methods, key=lambda name: test[name])
+    first = max(methods, key=lambda name: test[name])
+    best = first if math.isfinite(test[first]) else None
     leads = max(methods, key=lambda name: validation[name])
     by_seed = {name: {run.seed: run.test for run in mine if run.test is not None} for name, mine in here.items()}
-    pairings = compare(by_seed, best, higher_is_better=metric.higher_is_better) if by_seed[best] else {}
-    lost = max(full.values()) - full[leads]
+    pairings = compare(by_seed, best, higher_is_better=metric.higher_is_better) if best else {}
     made = [run for mine in here.values() for run in mine]
     return {
         "share": share,
         "seeds": max(len(mine) for mine in here.values()),
         "updates": max(run.updates for run in made),
         "seconds": sum(run.seconds for run in made),
-        "best": best if by_seed[best] else None,
+        "best": best,
         "tied_with_best": [name for name, pairing in pairings.items() if pairing.tied],
         "leads_on_validation": leads if math.isfinite(validation[leads]) else None,
-        "lost_at_full": lost if math.isfinite(lost) else None,
+        "lost_at_full": max(full.values()) - full[leads] if math.isfinite(full[leads]) else None,
         "rank_correlation": _correlation([validation[n] for n in methods], [full[n] for n in methods]),
         "methods": {
             name: {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu, scaled_dot_product_attention
+from torch.nn.functional import avg_pool2d, relu, scaled_dot_product_attention
 
 
 def mlp(inputs: int = 64, hidden: int = 128, outputs: int = 10) -> nn.Sequential:
@@ -55,6 +55,55 @@ def caffe_quick(classes: int = 10) -> nn.Sequential:
         nn.Linear(64 * 4 * 4, 64),
         nn.Linear(64, classes),
     )
+
+
+def caffe_full(classes: int = 10) -> nn.Sequential:
+    """Caffe's "CIFAR-10 full" network: three 5 by 5 convolutions (32, 32, 64) with local response normalisation.
+
+    Normalisation is within each channel after the first two poolings, as its prototxt has it, and there is one linear
+    layer: 89,578 parameters. Weights start as torch's layers do, as in `caffe_quick`.
+
+    Source: Jia et al., "Caffe", 2014 (arXiv 1408.5093), examples/cifar10/cifar10_full_train_test.prototxt.
+    """
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 5, padding=2),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.ReLU(),
+        LocalResponseWithinChannel(size=3, alpha=5e-5, beta=0.75),
+        nn.Conv2d(32, 32, 5, padding=2),
+        nn.ReLU(),
+        nn.AvgPool2d(3, 2, ceil_mode=True),
+        LocalResponseWithinChannel(size=3, alpha=5e-5, beta=0.75),
+        nn.Conv2d(32, 64, 5, padding=2),
+        nn.ReLU(),
+        nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.Flatten(),
+        nn.Linear(64 * 4 * 4, classes),
+    )
+
+
+class LocalResponseWithinChannel(nn.Module):
+    """Local response normalisation over a square of each channel, which torch's own (across channels) is not.
+
+        y = x / (1 + alpha mean_{size x size}(x^2))^beta
+
+    Args:
+        size: side of the square, odd.
+        alpha: weight of the mean square.
+        beta: power, above 0.
+
+    Source: Caffe's LRN layer with `norm_region: WITHIN_CHANNEL`; the square counts the padding around the image.
+    """
+
+    def __init__(self, size: int, alpha: float, beta: float) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = avg_pool2d(x.square(), self.size, stride=1, padding=self.size // 2)
+        return x * (1.0 + self.alpha * mean).pow(-self.beta)
 
 
 class _Residual(nn.Module):

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from lehr.progress import Budget
-from lehr.state import untouched
+from lehr.state import parts_of, untouched
 
 RESAMPLES: Final = 1_000
 
@@ -130,16 +130,21 @@ def plan(
     >>> found.updates.low <= found.updates.value <= found.updates.high
     True
     """
-    if steps < 2 or warmup < 0:
-        raise ValueError(f"plan: steps must be at least 2 and warmup at least 0; got {steps} and {warmup}")
+    for name, value, least in (("steps", steps, 2), ("warmup", warmup, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"plan: {name} must be a whole number of updates, at least {least}; got {value!r}")
+    if not isinstance(budget, Budget):
+        raise TypeError(f"plan: budget must be a lehr.Budget, such as Budget(seconds=600); got {budget!r}")
     if budget.endless:
         raise ValueError("plan: budget has no end, so there is nothing to plan")
     if budget.updates is None and budget.unit != "seconds":
         raise ValueError(f"plan: give {budget.unit}_per_step to Budget, or it is not known how many an update spends")
-    with untouched(*restore):
+    with untouched(*parts_of(restore)):
         for _ in range(warmup):
             train_step()
         took = tuple(_timed(train_step, now) for _ in range(steps))
+    if not any(took):
+        raise ValueError("plan: the updates took no time by the clock `now`; give one that is finer")
     each = _mean_of(took)
     if budget.updates is None:
         updates = Estimate(*(budget.total / seconds for seconds in (each.value, each.high, each.low)))

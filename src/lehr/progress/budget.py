@@ -91,7 +91,7 @@ class Budget:
             value = getattr(self, name)
             if value is not None:
                 _check_amount(name, value)
-                if not isinstance(value, float | int):  # NumPy's numbers print as code that needs NumPy
+                if type(value) not in (int, float):  # NumPy's print as code that needs NumPy, and load only with it
                     object.__setattr__(self, name, _whole(float(value)))
         if self.epochs is not None and self.steps_per_epoch is None:
             raise ValueError("Budget(epochs=...) needs steps_per_epoch, the number of updates an epoch (len(loader))")
@@ -190,8 +190,9 @@ class Budget:
         >>> Budget(epochs=30, steps_per_epoch=200).scaled(0.1)
         Budget(epochs=3, steps_per_epoch=200)
         """
-        _check_amount("share", share)
-        amount: Any = {self.unit: float(f"{self.amount * share:.12g}")}
+        if not 0.0 < share < math.inf:
+            raise ValueError(f"Budget.scaled: share must be a number above 0 and finite; got {share!r}")
+        amount: Any = {self.unit: _whole(float(f"{self.amount * share:.15g}"))}
         return replace(self, **amount)
 
     def fraction(self, **amount: float) -> float:

@@ -170,20 +170,23 @@ class Clock:
         Raises:
             ValueError: if `left` has no end, or the budget is spent already.
         """
+        if not isinstance(left, Budget):
+            raise TypeError(f"finish_by: left must be a lehr.Budget, such as Budget(seconds=600); got {left!r}")
         if left.endless:
             raise ValueError(f"finish_by: left must have an end; got {left!r}")
         if self.finished:
             raise ValueError("finish_by: the budget is spent, so nothing is left to anneal; see rebudget")
-        progress = self.progress
-        if left.counted != self.budget.counted:
-            if left.unit == "seconds":
-                self.spent = self._agree(self.elapsed())
-            else:
-                self.spent = self.updates if left.counted == "updates" else 0
+        progress = self.progress % 1.0 if self.budget.endless else self.progress
+        if left.unit == "seconds":  # from now on, not from the last update
+            self.spent = self._agree(self.elapsed())
+        elif left.counted != self.budget.counted:
+            self.spent = self.updates if left.counted == "updates" else 0
         self._turn(progress, self.spent)
         unit = "steps" if left.counted == "updates" else left.unit
+        per = ("steps_per_epoch", "samples_per_step", "tokens_per_step")
+        known = {name: getattr(left, name) or getattr(self.budget, name) for name in per}
         total: Any = {"epochs": None, unit: self.spent + left.total}
-        self._measure_by(replace(left, **total))
+        self._measure_by(replace(left, **known, **total))
 
     def _turn(self, progress: float, spent: float) -> None:
         """From here on, the rest of the curve belongs to the rest of the budget."""
@@ -209,5 +212,7 @@ class Clock:
         self.updates = int(state["updates"])
         self._turn(state["progress_at_turn"], state["spent_at_turn"])
         self._unasked = 0
+        if self._seconds:  # what was not agreed on yet when it was saved has been spent all the same
+            self.spent = max(self.spent, state["elapsed"])
         self._banked = float(self.spent if self._seconds else state["elapsed"])
         self._since = self._now()

@@ -40,11 +40,12 @@ def check(state: Mapping[str, Any], mine: Mapping[str, Any], accept: str | Colle
     accepted = {accept} if isinstance(accept, str) else set(accept)
     if unknown := accepted - set(DIFFERENCES):
         raise ValueError(f"load_state_dict: accept takes {', '.join(DIFFERENCES)}; got {', '.join(sorted(unknown))}")
-    if missing := {*mine, "clock", "factors", "pending", "policy"} - set(state):
+    if missing := {*mine, "clock", "factors", "finishing", "pending", "policy"} - set(state):
         raise ValueError(f"this is no checkpoint of a lehr.Scheduler: it has no {', '.join(sorted(missing))}")
-    if mine["horizon"][0] not in (state["horizon"][0], Budget(**state["clock"]["budget"]).counted):
+    counts = Budget(**state["clock"]["budget"]).counted
+    if mine["horizon"][0] != counts and not _same("budget", state, mine):
         raise ValueError(
-            f"the checkpoint counts {state['horizon'][0]} ({state['budget']}), but this scheduler's budget counts "
+            f"the checkpoint counts {counts} ({state['budget']}), but this scheduler's budget counts "
             f"{mine['horizon'][0]} ({mine['budget']}); give it a budget in what was counted"
         )
     different: set[str] = {name for name in DIFFERENCES if not _same(name, state, mine)}
@@ -56,6 +57,11 @@ def check(state: Mapping[str, Any], mine: Mapping[str, Any], accept: str | Colle
         raise ValueError(
             f"the checkpoint was made by another run:\n{what}\n"
             f"If that is meant, pass accept=[{names}] to load_state_dict."
+        )
+    if "budget" not in different and len(state["finishing"]) not in (0, 1, mine["groups"]):
+        raise ValueError(
+            f"the checkpoint was finishing {len(state['finishing'])} parameter groups from rates of their own, but "
+            f"there are {mine['groups']} here; accept 'budget' too, with the one that is left, or keep the groups"
         )
     return different
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch.optim import Optimizer
 
 from lehr.progress import Budget
@@ -34,6 +36,10 @@ def LinearLR(optimizer: Optimizer, T: float, last_epoch: int = -1) -> Scheduler:
     >>> optimizer.step(); scheduler.step(); scheduler.get_last_lr()
     [0.75]
     """
+    if isinstance(T, bool) or not isinstance(T, int | float) or not 0.0 < T < math.inf:
+        raise ValueError(f"LinearLR: T must be a number of calls, above 0; got {T!r}")
+    if isinstance(last_epoch, bool) or not isinstance(last_epoch, int) or last_epoch < -1:
+        raise ValueError(f"LinearLR: last_epoch must be a whole number, at least -1; got {last_epoch!r}")
     if last_epoch > -1 and any("initial_lr" not in group for group in optimizer.param_groups):
         raise ValueError(
             "LinearLR: last_epoch goes on with a run, for which every parameter group needs its 'initial_lr'; load the "
@@ -43,4 +49,5 @@ def LinearLR(optimizer: Optimizer, T: float, last_epoch: int = -1) -> Scheduler:
     if last_epoch > -1:
         scheduler.clock.tick(last_epoch + 1)
         scheduler.rebudget(scheduler.budget, how="jump")
+        scheduler._loaded_at[0] = scheduler.last_epoch
     return scheduler

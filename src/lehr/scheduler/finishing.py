@@ -17,7 +17,9 @@ def tail(factors: float | Sequence[float], progress: float, shape: Schedule) -> 
     try:
         parse_schedule(repr(shape))
     except ValueError:
-        raise ValueError(f"finish_by: shape must be made of lehr's own schedules; got {shape!r}") from None
+        raise ValueError(f"finish_by: shape must be one schedule made of lehr's own; got {shape!r}") from None
+    if abs(shape(0.0) - 1.0) > 1e-9:
+        raise ValueError(f"finish_by: shape must start at 1, which is today's rate; {shape!r} starts at {shape(0.0):g}")
     each = [factors] if isinstance(factors, float) else factors
     return Follow(*(_from(factor, progress, shape) for factor in each))
 
@@ -27,9 +29,9 @@ def as_text(follow: Follow | None) -> list[str]:
     return [] if follow is None else [repr(schedule) for schedule in follow.schedules]
 
 
-def from_text(kept: Sequence[str]) -> Follow:
+def from_text(kept: Sequence[str]) -> Follow | None:
     """What `as_text` returned, again."""
-    return Follow(*map(parse_schedule, kept))
+    return Follow(*map(parse_schedule, kept)) if kept else None
 
 
 def _from(factor: float, progress: float, shape: Schedule) -> Schedule:

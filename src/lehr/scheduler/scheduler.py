@@ -86,8 +86,7 @@ class Scheduler(LRScheduler):
         self.history = History()
         self._rate = Hyperparameter(optimizer, "lr")
         self._also = [(Hyperparameter(optimizer, key), followed(key, curve)) for key, curve in (also or {}).items()]
-        self._follow = self.policy if isinstance(self.policy, Follow) else None
-        self._finishing: Follow | None = None
+        self._finish_along(None)
         self._built_with = budget
         self._data_parallel = data_parallel
         self._observed: float | None = None
@@ -223,30 +222,41 @@ class Scheduler(LRScheduler):
         Args:
             budget: the new one, in the same unit; what is spent stays spent.
             how: "continue" goes on from today's factor and stretches the rest of the curve over what is left now;
-                "jump" puts the factor at once where it would be had the new budget been known from the start.
+                "jump" puts the factor at once where it would be had the new budget been known from the start, which
+                also undoes `finish_by`.
 
         Raises:
             ValueError: if the new budget counts something else, or nothing is left to continue.
         """
         self.clock.rebudget(budget, how)
+        if how == "jump":
+            self._finish_along(None)
         self._apply_here()
 
     def finish_by(self, left: Budget, shape: Schedule | None = None) -> None:
         """Anneal from today's rates to zero over what is left from here, whatever the curve was to be.
 
         For the machine that is taken away in ten minutes: `scheduler.finish_by(Budget(seconds=600))`. Checkpoints
-        remember it.
+        remember it. Other hyperparameters go through the rest of their own curves. Over several processes, call it on
+        all.
 
         Args:
             left: what there still is to spend, from now on, in any unit.
             shape: of the way down; `Linear()` if not given.
 
         Raises:
-            ValueError: if the budget is spent already, or `shape` is not made of lehr's own schedules.
+            ValueError: if the budget is spent already, or `shape` is not made of lehr's own schedules or does not
+                start at 1.
         """
-        tail = finishing.tail(self._factors, self.clock.progress, Linear() if shape is None else shape)
+        if not any([self._factors] if isinstance(self._factors, float) else self._factors):
+            self._say("nothing", "finish_by: today's rate is 0, as before a warm-up, and so it will stay")
+        factors, shape = self._factors, Linear() if shape is None else shape
+        finishing.tail(factors, 0.0, shape)  # before anything has changed
+        counted = self.clock.budget.counted
         self.clock.finish(left)
-        self._follow = self._finishing = tail
+        if self.clock.budget.counted != counted:
+            self._observed = None
+        self._finish_along(finishing.tail(factors, self.clock.progress, shape))
         self._apply_here()
 
     # -- what torch's schedulers offer ------------------------------------------------------------------------------
@@ -310,8 +320,7 @@ class Scheduler(LRScheduler):
         self.clock.load_state_dict(state_dict["clock"])
         if "budget" in different:
             self.clock.rebudget(self._built_with, "jump")
-        elif state_dict["finishing"]:
-            self._follow = self._finishing = finishing.from_text(state_dict["finishing"])
+        self._finish_along(None if "budget" in different else finishing.from_text(state_dict["finishing"]))
         if "curve" not in different:
             self.policy.load_state_dict(state_dict["policy"])
         self._counter.restore(state_dict["pending"]["updates"])
@@ -340,7 +349,7 @@ class Scheduler(LRScheduler):
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        self._counter = UpdateCounter(self.optimizer, self._before_update)
+        self._counter = UpdateCounter(self.optimizer, self._before_update, self.paused)
         self._loaded_at = [self.clock.updates]
         weakref.finalize(self, self._counter.detach).atexit = False
         weakref.finalize(self, report_early_end, self.clock, self._loaded_at)
@@ -356,6 +365,11 @@ class Scheduler(LRScheduler):
         amount = ranks.total(math.nan if self._observed is None else self._observed, self._data_parallel)
         self._observed = None
         return None if math.isnan(amount) else amount
+
+    def _finish_along(self, tail: Follow | None) -> None:
+        """Follow the tail instead of the policy; None goes back to the policy."""
+        self._finishing = tail
+        self._follow = tail or (self.policy if isinstance(self.policy, Follow) else None)
 
     def _apply_here(self) -> None:
         """Set the rates that belong to where the run is, without news of how training goes."""

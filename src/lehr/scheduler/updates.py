@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -21,14 +21,18 @@ class UpdateCounter:
     Args:
         optimizer: whom to watch; it must not be kept alive from here, since it holds these hooks.
         before: asked before each update whether it is one that counts; a method, which is not kept alive either.
+        pause: a context in which time does not count, for when updates do not either; a method likewise.
     """
 
-    def __init__(self, optimizer: Optimizer, before: Callable[[], bool]) -> None:
+    def __init__(
+        self, optimizer: Optimizer, before: Callable[[], bool], pause: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self.suspended = False
         self._count = 0
         self._entered = False
         self._compiled = False
         self._before = weakref.WeakMethod(before)
+        self._pause = weakref.WeakMethod(pause)
         self._handles = (
             optimizer.register_step_pre_hook(self._enter),
             optimizer.register_step_post_hook(self._leave),
@@ -53,14 +57,15 @@ class UpdateCounter:
 
     @contextmanager
     def suspend(self) -> Iterator[None]:
-        """A context in which updates are not the run's: none is counted, nor is anything that compiled code says."""
-        kept = self.suspended, self._count, self._compiled
+        """A context in which neither updates nor time are the run's."""
+        kept = self.suspended, self._count, self._compiled, self._entered
+        pause = self._pause()
         self.suspended = True
         try:
-            yield
+            with pause() if pause is not None else nullcontext():
+                yield
         finally:
-            self.suspended, self._count, self._compiled = kept
-            self._entered = False
+            self.suspended, self._count, self._compiled, self._entered = kept
 
     def detach(self) -> None:
         """Stop watching."""
@@ -87,9 +92,10 @@ class UpdateCounter:
 @contextmanager
 def unseen(optimizer: Optimizer) -> Iterator[None]:
     """A context in which an optimizer's updates are hidden from the schedulers that drive it."""
-    hooks = [getattr(hook, "__self__", None) for hook in optimizer._optimizer_step_post_hooks.values()]
+    hooks = getattr(optimizer, "_optimizer_step_post_hooks", None) or {}  # wrappers may have none
+    counters = [getattr(hook, "__self__", None) for hook in hooks.values()]
     with ExitStack() as stack:
-        for counter in hooks:
+        for counter in counters:
             if isinstance(counter, UpdateCounter):
                 stack.enter_context(counter.suspend())
         yield

@@ -3,4 +3,5 @@
 from lehr.state.batches import Batches as Batches
 from lehr.state.checkpoints import Checkpoints as Checkpoints
 from lehr.state.random_state import RandomState as RandomState
+from lehr.state.untouched import parts_of as parts_of
 from lehr.state.untouched import untouched as untouched

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import torch
+from torch.utils.data import DataLoader, IterableDataset
 
 T = TypeVar("T")
 
@@ -14,9 +15,11 @@ T = TypeVar("T")
 class Batches(Generic[T]):
     """Goes round a loader for ever, and can be wound back by whatever keeps it.
 
-    What `untouched`, `range_test` or `plan` draw from it is there again afterwards. If nothing had been drawn before,
-    the loader is started afresh, with its random numbers where they were, so that training sees the very batches that
-    it would have seen; else the batches that were drawn are kept in memory and come again.
+    What `untouched`, `range_test` or `plan` draw from it comes again afterwards. A list, or a plain `DataLoader` from
+    which nothing had been drawn before, is started afresh with its random numbers where they were, so that training
+    sees the very batches that it would have seen. Else the batches drawn are kept in memory and handed out again: the
+    same objects, so a trial must not change them in place. Shuffling and augmentation after those go on with random
+    numbers that were put back, and may differ from a run without a trial.
 
     Args:
         loader: a `DataLoader` or any other iterable; one that can be iterated only once ends with `StopIteration`.
@@ -47,13 +50,16 @@ class Batches(Generic[T]):
     def keep(self) -> Callable[[], None]:
         """Note where this is; calling what is returned winds back to here."""
         log: list[T] = []
-        fresh = self._iterator is None
+        outer = [(other, len(other)) for other in self._logs]
+        afresh = self._iterator is None and not self._again and _starts_alike(self.loader)
         generators = [(generator, generator.get_state()) for generator in _generators(self.loader)]
         self._logs.append(log)
 
         def wind_back() -> None:
             self._logs = [other for other in self._logs if other is not log]
-            if fresh and not isinstance(self.loader, Iterator):
+            for other, length in outer:  # for them it has not been drawn
+                del other[length:]
+            if afresh:
                 self._iterator = None
                 self._again.clear()
                 for generator, state in generators:
@@ -76,6 +82,13 @@ class Batches(Generic[T]):
             return next(self._iterator)
         except StopIteration:
             raise ValueError("Batches: the loader is empty") from None
+
+
+def _starts_alike(loader: Any) -> bool:
+    """Whether iterating anew gives what iterating gave before, random numbers aside; loaders with a position do not."""
+    if type(loader) is DataLoader:
+        return not loader.persistent_workers and not isinstance(loader.dataset, IterableDataset)
+    return isinstance(loader, list | tuple | range)
 
 
 def _generators(loader: Any) -> list[torch.Generator]:

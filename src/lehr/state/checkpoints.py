@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import pickle
 import re
+import tempfile
+import time
 import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
+
+from lehr.state.keep import keep as keep_part
+
+ABANDONED: Final = 3_600.0
+"""Seconds after which a file that is still being written is taken for left behind."""
 
 
 class Stateful(Protocol):
@@ -26,9 +37,9 @@ class Checkpoints:
     """A run's checkpoints in a folder, for runs that may be killed at any moment.
 
     A file is written beside its place and moved there when it is complete, so a kill leaves the last one as it was. Its
-    name carries a hash of its contents: one that is truncated or damaged is passed over with a warning, and the one
-    before it is used. Everything is read with `weights_only=True`, so a file from a stranger can run no code. With
-    several processes, save on rank 0 only, and resume on all.
+    name carries a hash of its contents: one that is truncated or damaged is put aside with a warning, and the one
+    before it is used. Everything is read with `weights_only=True`, so a file from a stranger can run no code. If a part
+    refuses its state, all are left as they were. With several processes, save on rank 0 only, and resume on all.
 
     Args:
         folder: where they are; made if need be.
@@ -62,31 +73,48 @@ class Checkpoints:
         self.folder = Path(folder)
         self.parts = parts
         self.keep = keep
+        self._tried = False
 
     def save(self, step: int) -> Path:
         """Write the state of all parts now, and delete what is older than the last `keep`.
 
         Args:
-            step: a number that grows, such as `scheduler.last_epoch`; names the file.
+            step: where the run is, such as `scheduler.last_epoch`, at least 0; `resume` returns it.
+
+        Raises:
+            ValueError: if a part's state could not be loaded again; found out at the first save.
         """
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+            raise ValueError(f"Checkpoints.save: step must be a whole number, at least 0; got {step!r}")
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f".{os.getpid()}.part"
+        self._clean()
+        paths = self._newest_first()
+        handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=self.folder)
+        part = Path(name)
         try:
-            with part.open("wb") as file:
-                torch.save({name: part.state_dict() for name, part in self.parts.items()}, file)
+            with os.fdopen(handle, "wb") as file:
+                state = {name: part.state_dict() for name, part in self.parts.items()}
+                torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
-            path = self.folder / f"step-{step:012d}-{_hash(part)}.pt"
+            if not self._tried:
+                _try(part, state)
+                self._tried = True
+            number = _numbers(paths[0])[0] + 1 if paths else 1
+            path = self.folder / f"{number:06d}-step-{step}-{_hash(part)}.pt"
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
         _sync(self.folder)
-        for old in [other for other in self._newest_first() if other != path][self.keep - 1 :]:
+        for old in paths[self.keep - 1 :]:
             old.unlink(missing_ok=True)
         return path
 
-    def resume(self) -> int | None:
-        """Load the newest checkpoint that is whole into all parts.
+    def resume(self, **arguments: Mapping[str, Any]) -> int | None:
+        """Load the checkpoint that was saved last and is whole into all parts; one that is damaged is put aside.
+
+        Args:
+            arguments: by part, what else to hand to its `load_state_dict`: `scheduler={"accept": "budget"}`.
 
         Returns:
             The step it was saved at; None if there is no checkpoint, and the run starts anew.
@@ -94,50 +122,86 @@ class Checkpoints:
         Raises:
             ValueError: if there are checkpoints, but all are damaged, or it holds other parts than these.
         """
-        for part in self.folder.glob(".*.part"):  # left by a process that was killed while it wrote
-            part.unlink(missing_ok=True)
+        self._clean()
         paths = self._newest_first()
         for path in paths:
             state = _read(path)
-            if state is None:
-                warnings.warn(f"{path} is truncated or damaged, so the checkpoint before it is used", stacklevel=2)
-                continue
-            self._load(path, state)
-            return _step(path)
-        if paths:
-            raise ValueError(f"all checkpoints in {self.folder} are damaged; delete them to start anew")
+            if state is not None:
+                self._load(path, state, arguments)
+                return _numbers(path)[1]
+            with suppress(FileNotFoundError):
+                path.rename(path.with_suffix(".damaged"))
+            warnings.warn(f"{path} is truncated or damaged, so the checkpoint before it is used", stacklevel=2)
+        if paths or list(self.folder.glob("*.damaged")):
+            raise ValueError(f"all checkpoints in {self.folder} are damaged; delete the folder to start anew")
         return None
 
-    def _load(self, path: Path, state: dict[str, Any]) -> None:
+    def _load(self, path: Path, state: dict[str, Any], arguments: Mapping[str, Mapping[str, Any]]) -> None:
         if set(state) != set(self.parts):
             raise ValueError(
                 f"{path} holds {', '.join(sorted(state))}, but this run has {', '.join(sorted(self.parts))}; give "
                 "Checkpoints the parts that were saved"
             )
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
+        if unknown := set(arguments) - set(self.parts):
+            raise ValueError(f"Checkpoints.resume: there is no part {', '.join(sorted(unknown))}")
+        with ExitStack() as undo:  # a part that refuses its state leaves the others as they were
+            for part in self.parts.values():
+                undo.callback(keep_part(part))
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name], **arguments.get(name, {}))
+            undo.pop_all()
 
     def _newest_first(self) -> list[Path]:
-        paths = [path for path in self.folder.glob("step-*-*.pt") if _NAME.fullmatch(path.name)]
-        return sorted(paths, key=lambda path: (_step(path), path.stat().st_mtime_ns), reverse=True)
+        paths = [path for path in self.folder.glob("*-step-*-*.pt") if _NAME.fullmatch(path.name)]
+        return sorted(paths, key=lambda path: _numbers(path)[0], reverse=True)
+
+    def _clean(self) -> None:
+        """Remove what a process that was killed while it wrote has left; another may be writing now."""
+        for part in self.folder.glob(".*.part"):
+            with suppress(FileNotFoundError):
+                if time.time() - part.stat().st_mtime > ABANDONED:
+                    part.unlink()
 
 
-_NAME = re.compile(r"step-(\d+)-([0-9a-f]{16})\.pt")
+_NAME = re.compile(r"(\d+)-step-(\d+)-([0-9a-f]{16})\.pt")
 
 
-def _step(path: Path) -> int:
+def _numbers(path: Path) -> tuple[int, int]:
+    """Which save it was, and at which step."""
     match = _NAME.fullmatch(path.name)
     assert match is not None
-    return int(match[1])
+    return int(match[1]), int(match[2])
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     """What the file holds, or None if that is not what was written."""
     match = _NAME.fullmatch(path.name)
-    if match is None or _hash(path) != match[2]:
+    try:
+        if match is None or _hash(path) != match[3]:
+            return None
+    except FileNotFoundError:  # deleted meanwhile by the process that saves
         return None
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
+
+
+def _try(path: Path, state: dict[str, Any]) -> None:
+    """Whether the file will load, before a run depends on it."""
+    try:
+        torch.load(path, map_location="meta", weights_only=True)
+    except pickle.UnpicklingError:
+        for name, part in state.items():
+            buffer = io.BytesIO()
+            torch.save(part, buffer)
+            buffer.seek(0)
+            try:
+                torch.load(buffer, weights_only=True)
+            except pickle.UnpicklingError as error:
+                raise ValueError(
+                    f"Checkpoints: the state of {name} could not be loaded again, since it holds more than tensors, "
+                    f"numbers, text, lists and dictionaries ({str(error).splitlines()[0][:120]})"
+                ) from None
+        raise
 
 
 def _hash(path: Path) -> str:

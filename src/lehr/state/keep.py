@@ -42,29 +42,57 @@ def keep(part: Any, known: Collection[int] = ()) -> PutBack:
     )
 
 
+class _Held:
+    """A tensor, the memory behind it, and a copy of what it holds."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        if is_lazy(tensor):
+            raise ValueError("restore: the model has lazy layers without weights yet; run one forward pass first")
+        self.tensor = tensor
+        self.memory = tensor.detach()
+        self.copy = _copy(tensor)
+
+    def put_back(self) -> None:
+        now = self.tensor.detach()
+        if (now.dtype, now.shape) != (self.memory.dtype, self.memory.shape) or _address(now) != _address(self.memory):
+            self.tensor.data = self.memory  # somebody swapped it, as for averaged weights, and owns what is there now
+        self.tensor.copy_(self.copy)
+
+
+class _HeldParameter:
+    """A parameter, its gradient, and whether it wants one."""
+
+    def __init__(self, parameter: Tensor) -> None:
+        self.held = _Held(parameter)
+        self.gradient = None if parameter.grad is None else _Held(parameter.grad)
+        self.wants = parameter.requires_grad
+
+    def put_back(self) -> None:
+        parameter = self.held.tensor
+        self.held.put_back()
+        parameter.requires_grad_(self.wants)
+        parameter.grad = None if self.gradient is None else self.gradient.tensor
+        if self.gradient is not None:
+            self.gradient.put_back()
+
+
 def _keep_module(model: nn.Module) -> PutBack:
-    parameters = [
-        (module, name, parameter, _copy(parameter), parameter.grad, _copy(parameter.grad), parameter.requires_grad)
-        for module in model.modules()
-        for name, parameter in module._parameters.items()
-        if parameter is not None
-    ]
-    buffers = [
-        (module, name, buffer, _copy(buffer)) for module in model.modules() for name, buffer in module._buffers.items()
-    ]
-    modes = [(module, module.training) for module in model.modules()]
+    modules = list(model.modules())
+    holders: list[dict[str, Any]] = [h for m in modules for h in (m._modules, m._parameters, m._buffers)]
+    parts = [(holder, dict(holder)) for holder in holders]
+    parameters = [_HeldParameter(parameter) for parameter in model.parameters()]
+    buffers = [_Held(buffer) for buffer in model.buffers()]
+    modes = [(module, module.training) for module in modules]
 
     @torch.no_grad()
     def put_back() -> None:
-        for module, name, parameter, value, gradient, held, wanted in parameters:
-            module._parameters[name] = parameter
-            parameter.requires_grad_(wanted)
-            _fill(parameter, value)
-            parameter.grad = gradient
-            _fill(gradient, held)
-        for module, name, buffer, value in buffers:
-            module._buffers[name] = buffer
-            _fill(buffer, value)
+        for holder, entries in parts:
+            holder.clear()
+            holder.update(entries)
+        for parameter in parameters:
+            parameter.put_back()
+        for buffer in buffers:
+            buffer.put_back()
         for module, training in modes:
             module.training = training
 
@@ -74,11 +102,10 @@ def _keep_module(model: nn.Module) -> PutBack:
 def _keep_optimizer(optimizer: Optimizer, known: Collection[int]) -> PutBack:
     groups = [(group, _entries(group)) for group in optimizer.param_groups]
     states = {id(key): (key, state, _entries(state)) for key, state in optimizer.state.items()}
-    marks = {
-        name: value for name, value in vars(optimizer).items() if isinstance(value, bool | int | float | str | None)
-    }
-    parameters = [p for group in optimizer.param_groups for p in group["params"] if id(p) not in known]
-    values = [(p, _copy(p), p.grad, _copy(p.grad)) for p in parameters]
+    simple = (bool, int, float, str, type(None))
+    marks = {name: value for name, value in vars(optimizer).items() if isinstance(value, simple)}
+    parameters = [_HeldParameter(p) for group in optimizer.param_groups for p in group["params"] if id(p) not in known]
+    inner = [keep(value, known) for value in vars(optimizer).values() if isinstance(value, Optimizer)]
 
     @torch.no_grad()
     def put_back() -> None:
@@ -90,11 +117,11 @@ def _keep_optimizer(optimizer: Optimizer, known: Collection[int]) -> PutBack:
         for key, state, entries in states.values():
             optimizer.state[key] = state
             _refill(state, entries)
-        for parameter, value, gradient, held in values:
-            _fill(parameter, value)
-            parameter.grad = gradient
-            _fill(gradient, held)
+        for held in parameters:
+            held.put_back()
         vars(optimizer).update(marks)
+        for put_inner_back in inner:
+            put_inner_back()
 
     return put_back
 
@@ -165,9 +192,14 @@ def _refill(holder: dict[str, Any], entries: dict[str, tuple[Any, Any]]) -> None
 
 
 def _copy(value: Any) -> Any:
-    if is_lazy(value):
-        raise ValueError("restore: the model has lazy layers without weights yet; run one forward pass first")
     return value.detach().clone() if isinstance(value, Tensor) else deepcopy(value)
+
+
+def _address(tensor: Tensor) -> int | None:
+    try:
+        return tensor.data_ptr()
+    except RuntimeError:  # tensors without memory of their own, such as distributed ones
+        return None
 
 
 def _fill(value: Any, held: Any) -> None:

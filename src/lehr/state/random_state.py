@@ -14,7 +14,8 @@ import torch
 class RandomState:
     """The global random number generators of Python, NumPy (if it is loaded) and torch, on all devices, as one state.
 
-    For a checkpoint, beside the model and the optimizer: what was random before stays as random after.
+    For a checkpoint, beside the model and the optimizer. With several processes, the one that saves saves its own:
+    ranks whose random numbers must differ reseed after loading, and then differ from a run that was never stopped.
 
     >>> state = RandomState().state_dict()
     >>> first = torch.rand(2)

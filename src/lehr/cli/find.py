@@ -1,0 +1,97 @@
+"""`lehr find`: the learning rates that a task can bear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+import lehr
+from lehr import lab
+from lehr.cli.terminal import draw
+from lehr.lab.files import write, write_text
+
+MEANING = {
+    "steepest": "where the loss falls fastest",
+    "valley": "half-way down the longest fall: a good first choice",
+    "slide": "left of the last change of slope",
+    "minimum": "a tenth of where the loss is lowest",
+    "edge": "the largest that it bore for a moment; training bears a half or a quarter",
+}
+
+
+def find(
+    task: Annotated[
+        str, typer.Option(help="A name from `lehr tasks`, or your own: path/to/file.py:make_task.")
+    ] = "digits",
+    low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-5,
+    high: Annotated[float, typer.Option(help="Last learning rate.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Updates to make.")] = 200,
+    mode: Annotated[
+        str, typer.Option(help="exp: rates rise by factors; linear: by differences, as Smith does.")
+    ] = "exp",
+    evaluate_every: Annotated[
+        int, typer.Option(min=0, help="Look at the validation set every so many updates, for the bounds; 0: never.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of initial weights and batch order.")] = 0,
+    out: Annotated[str, typer.Option(help="Write a picture (.png, .svg, .pdf) or the numbers (.json).")] = "",
+    data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
+) -> None:
+    """Train a few hundred updates with a rising learning rate, and say which rates make sense."""
+    if out and Path(out).suffix not in (".png", ".svg", ".pdf", ".json"):
+        raise ValueError(f"--out: {out} must end in .png, .svg, .pdf or .json")
+    if mode not in ("exp", "linear"):
+        raise ValueError(f"--mode must be exp or linear; got {mode}")
+    chosen = lab.load_task(task, data or None)
+    found = lab.find(
+        chosen, chosen.load(), low=low, high=high, steps=steps, mode=cast("Literal['exp', 'linear']", mode), seed=seed,
+        evaluate_every=evaluate_every,
+    )  # fmt: skip
+    console = Console()
+    draw(console, f"{task}: loss against learning rate", found.rates, found.losses, log_x=found.rates[-1] > 50 * low)
+    console.print(_table(found))
+    console.print(_last_line(found), highlight=False)
+    if out:
+        _save(found, Path(out))
+        print(Path(out).resolve())
+
+
+def _table(found: lehr.Found) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("suggestion")
+    table.add_column("rate", justify="right")
+    table.add_column("is")
+    for name, rate in found.suggestions().items():
+        table.add_row(name, "-" if rate is None else f"{rate:.3g}", MEANING[name])
+    try:
+        base, peak = found.bounds()
+        table.add_row("bounds", f"{base:.3g} to {peak:.3g}", "base_lr and max_lr for cyclical rates (Smith)")
+    except lehr.NoSuggestion:
+        table.add_row("bounds", "-", "base_lr and max_lr for cyclical rates (Smith)")
+    return table
+
+
+def _last_line(found: lehr.Found) -> str:
+    ended = {
+        "high": f"The test went on to {found.rates[-1]:.3g}.",
+        "diverged": f"The loss diverged at {found.rates[-1]:.3g}.",
+        "not finite": f"The loss was not finite at {found.rates[-1]:.3g}.",
+    }[found.ending]
+    try:
+        found.valley()
+    except lehr.NoSuggestion as reason:
+        return f"{ended} No suggestion: {reason}."
+    return ended
+
+
+def _save(found: lehr.Found, path: Path) -> None:
+    if path.suffix == ".json":
+        write_text(path, found.to_json() + "\n")
+        return
+    figure = found.plot().get_figure(root=True)
+    assert figure is not None
+    write(path, lambda part: figure.savefig(part, dpi=160, format=path.suffix[1:]))

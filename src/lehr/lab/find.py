@@ -1,0 +1,64 @@
+"""A range test of a task, as `lehr find` makes it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+import lehr
+from lehr.lab.data import Data
+from lehr.lab.loop import Loop
+from lehr.lab.task import Task
+
+
+def find(
+    task: Task,
+    data: Data,
+    *,
+    low: float = 1e-5,
+    high: float = 10.0,
+    steps: int = 200,
+    mode: Literal["exp", "linear"] = "exp",
+    seed: int = 0,
+    evaluate_every: int = 0,
+) -> lehr.Found:
+    """Try all learning rates from `low` to `high` on a fresh network of the task.
+
+    Args:
+        task: whose network and optimizer.
+        data: its data, loaded.
+        low: first rate of the optimizer's first group, above 0.
+        high: last one.
+        steps: updates to make.
+        mode: whether rates rise by factors ("exp") or by differences ("linear").
+        seed: of initial weights and batch order.
+        evaluate_every: after how many updates each to look at the validation set; 0 never does.
+
+    Raises:
+        ValueError: if an argument makes no sense.
+
+    >>> from lehr import lab
+    >>> task = lab.load_task("digits")
+    >>> lab.find(task, task.load(), steps=100).ending
+    'diverged'
+    """
+    loop = Loop(task, data, seed)
+
+    def train_step() -> tuple[Tensor, Tensor]:
+        loss, outputs, targets = loop.forward()
+        loop.update(loss)
+        return loss, task.metric.compute(outputs.detach(), targets)
+
+    return lehr.range_test(
+        train_step,
+        loop.optimizer,
+        restore=[loop.model, loop.batches],
+        low=low,
+        high=high,
+        steps=steps,
+        mode=mode,
+        evaluate=(lambda: loop.evaluate(data.validation)[1]) if evaluate_every else None,
+        evaluate_every=evaluate_every or 1,
+        higher_is_better=task.metric.higher_is_better,
+    )
