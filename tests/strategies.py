@@ -52,7 +52,7 @@ def _grown(inner: st.SearchStrategy[Schedule]) -> st.SearchStrategy[Schedule]:
         st.builds(lambda a, every: a.sampled(every), inner, shares),
         st.builds(lambda a, low, room: a.clip(low, low + room), inner, lows, lows),
         st.builds(lambda a, low: a.clip(low=low), inner, lows),
-        st.builds(lambda a, low, room: a.between(low, low + room), inner, lows, lows),
+        st.builds(lambda a, low, high: a.between(low, high), inner, lows, lows),
     )
 
 

@@ -18,10 +18,13 @@ from lehr.policy import Policy as Policy
 from lehr.progress import Budget as Budget
 from lehr.progress import Clock as Clock
 from lehr.scheduler import BudgetWarning as BudgetWarning
+from lehr.scheduler import CyclePlan as CyclePlan
+from lehr.scheduler import CyclicLR as CyclicLR
 from lehr.scheduler import History as History
 from lehr.scheduler import LinearLR as LinearLR
 from lehr.scheduler import Preview as Preview
 from lehr.scheduler import Scheduler as Scheduler
+from lehr.scheduler import plan_cycles as plan_cycles
 from lehr.schedules import Constant as Constant
 from lehr.schedules import Cosine as Cosine
 from lehr.schedules import Exponential as Exponential
@@ -58,6 +61,8 @@ __all__ = [
     "Clock",
     "Constant",
     "Cosine",
+    "CyclePlan",
+    "CyclicLR",
     "Estimate",
     "Exponential",
     "Follow",
@@ -91,6 +96,7 @@ __all__ = [
     "one_cycle",
     "parse_schedule",
     "plan",
+    "plan_cycles",
     "range_test",
     "slide_rate",
     "steepest_rate",

@@ -139,3 +139,39 @@ def test_bad_shares_are_told(
 ) -> None:
     assert lehr(monkeypatch, "compare", "--budgets", budgets) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("json", b'{"rates"')])
+def test_find_draws_suggests_and_writes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str, magic: bytes
+) -> None:
+    out = tmp_path / f"found.{ending}"
+    assert lehr(monkeypatch, "find", "--task", "digits", "--steps", "80", "--out", str(out)) == 0
+    shown = capsys.readouterr().out
+    assert any(0x2800 < ord(character) < 0x2900 for character in shown)
+    for word in ("valley", "steepest", "edge", "bounds", "The loss diverged at"):
+        assert word in shown
+    assert out.read_bytes().startswith(magic)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--out", "x.txt"), "--out: x.txt must end in .png, .svg, .pdf or .json"),
+        (("--mode", "log"), "--mode must be exp or linear"),
+        (("--low", "0"), "low must be above 0"),
+        (("--steps", "1"), "steps must be a whole number, at least 2"),
+    ],
+)
+def test_find_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], message: str
+) -> None:
+    assert lehr(monkeypatch, "find", *options) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_find_says_why_there_is_no_suggestion(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lehr(monkeypatch, "find", "--high", "0.01", "--steps", "60") == 0
+    assert "No suggestion: the loss still falls at 0.01 and never rises: raise high." in capsys.readouterr().out

@@ -60,3 +60,33 @@ def test_the_transformer_does_not_look_ahead() -> None:
     assert before.shape == (1, 16, 11)
     assert torch.allclose(before[0, :9], after[0, :9], atol=1e-6)
     assert not torch.allclose(before[0, 9:], after[0, 9:], atol=1e-6)
+
+
+def test_caffe_full_has_the_published_shapes_and_parameters() -> None:
+    """Layer by layer as in cifar10_full_train_test.prototxt."""
+    network = models.caffe_full()
+    shapes = []
+    x = torch.zeros(2, 3, 32, 32)
+    for layer in network:
+        x = layer(x)
+        shapes.append(tuple(x.shape[1:]))
+    assert shapes == [
+        (32, 32, 32), (32, 16, 16), (32, 16, 16), (32, 16, 16),
+        (32, 16, 16), (32, 16, 16), (32, 8, 8), (32, 8, 8),
+        (64, 8, 8), (64, 8, 8), (64, 4, 4), (1024,), (10,),
+    ]  # fmt: skip
+    counts = [sum(p.numel() for p in layer.parameters()) for layer in network if list(layer.parameters())]
+    assert counts == [2_432, 25_632, 51_264, 10_250]
+
+
+def test_local_response_is_within_the_channel_over_the_square() -> None:
+    """Against the formula, written out pixel by pixel."""
+    x = torch.randn(1, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    y = models.LocalResponseWithinChannel(size=3, alpha=0.5, beta=0.75)(x)
+    padded = torch.zeros(1, 2, 6, 7)
+    padded[:, :, 1:-1, 1:-1] = x
+    for c in range(2):
+        for i in range(4):
+            for j in range(5):
+                mean = float(padded[0, c, i : i + 3, j : j + 3].square().sum()) / 9
+                assert float(y[0, c, i, j]) == pytest.approx(float(x[0, c, i, j]) / (1 + 0.5 * mean) ** 0.75, rel=1e-5)

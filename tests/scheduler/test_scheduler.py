@@ -523,6 +523,7 @@ class TestRebudget:
         with pytest.raises(ValueError, match="nothing of the curve is left to continue; use how='jump'"):
             scheduler.rebudget(Budget(steps=8), how="continue")
 
+    @pytest.mark.filterwarnings("ignore:the run ended in the middle of a cycle")
     def test_without_an_end_continuing_does_not_jump_either(self) -> None:
         scheduler = Scheduler(sgd(), lehr.Triangular(), Budget.every(steps=10))
         drive(scheduler, 43)

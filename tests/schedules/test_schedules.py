@@ -32,7 +32,7 @@ from lehr import Constant, Cosine, Linear, Steps, Triangular, WarmRestarts
         (lambda: Linear().repeated(2, scale=1.5), "repeated: scale must be at most 1"),
         (lambda: Linear().sampled(0.0), "sampled: every is a share of the budget"),
         (lambda: Linear().clip(low=0.5, high=0.1), "clip: high must be at least low"),
-        (lambda: Linear().between(0.5, 0.1), "between: high must be at least low"),
+        (lambda: Linear().between(-0.5, 0.1), "between: low is a factor"),
         (lambda: lehr.knee(explore=0.5, warmup=0.5), r"knee: warmup must be at least 0 and below 1 - explore = 0.5"),
         (lambda: lehr.warmup_stable_decay(warmup=0.9), "warmup_stable_decay: warmup must be"),
         (lambda: lehr.exp_range(cycles=2, low=0.1, end=1.5), "exp_range: end is a share"),

@@ -3,7 +3,7 @@
 from lehr.lab.comparison import Comparison as Comparison
 from lehr.lab.data import Data as Data
 from lehr.lab.data import split as split
-from lehr.lab.find import find as find
+from lehr.lab.finding import find as find
 from lehr.lab.methods import METHODS as METHODS
 from lehr.lab.methods import Method as Method
 from lehr.lab.methods import load_methods as load_methods

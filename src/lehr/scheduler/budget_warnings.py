@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from typing import Final
 
+from lehr.policy import Follow
 from lehr.progress import Budget, Clock
 
 FAR_FROM_THE_END: Final = 0.1
@@ -30,10 +32,17 @@ def overspent(budget: Budget) -> str:
     )
 
 
-def report_early_end(clock: Clock, loaded_at: list[int]) -> None:
-    """Called when the scheduler goes: say so if the run stopped long before its budget."""
+def report_early_end(clock: Clock, loaded_at: list[int], follow: Follow | None) -> None:
+    """Called when the scheduler goes: say so if the run stopped long before its budget, or high up in a cycle."""
     failed = sys.exc_info()[0] is not None or hasattr(sys, "last_exc") or hasattr(sys, "last_value")
     trained = clock.updates > loaded_at[0]
+    if trained and not failed and clock.budget.endless and follow is not None and _high_up(clock.progress, follow):
+        warnings.warn(
+            f"the run ended in the middle of a cycle, {clock.progress % 1.0:.0%} of the way through it; results are "
+            "best at the end of one, where the rate is lowest",
+            BudgetWarning,
+            stacklevel=2,
+        )
     if trained and not failed and not clock.budget.endless and clock.progress < 1.0 - FAR_FROM_THE_END:
         warnings.warn(
             f"the run ended after {clock.progress:.0%} of its budget of {clock.budget}, so the schedule never came to "
@@ -41,3 +50,10 @@ def report_early_end(clock: Clock, loaded_at: list[int]) -> None:
             BudgetWarning,
             stacklevel=2,
         )
+
+
+def _high_up(progress: float, follow: Follow) -> bool:
+    """Whether the rate is far above that of the cycle's end."""
+    now, end = (follow.schedules[0](at) for at in (progress, float(round(progress))))
+    top = max(follow.schedules[0](math.floor(progress) + k / 64) for k in range(64))
+    return now > end + FAR_FROM_THE_END * (top - end)

@@ -226,3 +226,10 @@ def set_rate(optimizer: Optimizer, rates: Sequence[float]) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
+
+
+def set_base_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
+    """Give each group another learning rate at factor 1, for a scheduler that is built afterwards."""
+    set_rate(optimizer, rates)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["initial_lr"] = rate

@@ -352,7 +352,7 @@ class Scheduler(LRScheduler):
         self._counter = UpdateCounter(self.optimizer, self._before_update, self.paused)
         self._loaded_at = [self.clock.updates]
         weakref.finalize(self, self._counter.detach).atexit = False
-        weakref.finalize(self, report_early_end, self.clock, self._loaded_at)
+        weakref.finalize(self, report_early_end, self.clock, self._loaded_at, self._follow)
 
     def _before_update(self) -> bool:
         """Called by the optimizer: give groups that have just come their rates; whether the update counts."""

@@ -132,7 +132,7 @@ class Schedule(ABC):
         return Clip(self, low, high)
 
     def between(self, low: float, high: float = 1.0) -> Between:
-        """This curve mapped linearly so that its 0 becomes `low` and its 1 becomes `high`.
+        """This curve mapped linearly so that its 0 becomes `low` and its 1 becomes `high`, which may be lower.
 
         >>> Linear().between(0.1)(1.0)
         0.1

@@ -162,7 +162,7 @@ class Clip(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class Between(Schedule):
-    """`schedule.between(low, high)`: the curve's range from 0 to 1 mapped onto `low` to `high`."""
+    """`schedule.between(low, high)`: the curve's range from 0 to 1 mapped onto `low` to `high`, which may be lower."""
 
     schedule: Schedule
     low: float
@@ -171,11 +171,10 @@ class Between(Schedule):
     def __post_init__(self) -> None:
         _check.factor("between", "low", self.low)
         _check.factor("between", "high", self.high)
-        if self.high < self.low:
-            raise ValueError(f"between: high must be at least low; got low={self.low}, high={self.high}")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
-        return self.low + (self.high - self.low) * self.schedule.factor_at(progress, xp)
+        factor = self.low + (self.high - self.low) * self.schedule.factor_at(progress, xp)
+        return factor if self.low <= self.high else xp.clip(factor, 0.0, self.low)  # the curve may go above 1
 
     def __repr__(self) -> str:
         high = "" if self.high == 1.0 else f", {self.high!r}"
