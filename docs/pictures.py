@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 import lehr
 
 INK, SOFT, ACCENT, OTHER = "#20242b", "#d5d9e0", "#2456a6", "#d1495b"
+
+Change = Callable[[lehr.Scheduler], None]
 
 SHAPES = [
     "Linear()",
@@ -67,32 +70,37 @@ def _gallery(expressions: list[str], columns: int = 3) -> Figure:
 
 
 def _rebudgeting() -> Figure:
-    figure = Figure(figsize=(9.6, 2.6), layout="constrained")
-    for place, (how, after) in enumerate((("continue", 160), ("jump", 160)), start=1):
-        axes = figure.add_subplot(1, 2, place)
-        for steps, colour in ((100, SOFT), (after, SOFT)):
-            axes.plot(
-                range(steps + 1), [lehr.Cosine()(k / steps) for k in range(steps + 1)], color=colour, linewidth=1.2
-            )
-        axes.plot(*_changed(how, after), color=ACCENT if how == "continue" else OTHER, linewidth=2)
-        axes.set_title(
-            f'rebudget(Budget(steps={after}), how="{how}") at update 60 of 100', fontsize=7.5, family="monospace"
-        )
-        axes.set(xlabel="updates", ylabel="factor", ylim=(0, 1.05), xlim=(0, after))
+    figure = Figure(figsize=(9.6, 2.5), layout="constrained")
+    longer = lehr.Budget(steps=160)
+    ways: list[tuple[str, str, Change]] = [
+        ('rebudget(Budget(steps=160), how="continue")', ACCENT, lambda s: s.rebudget(longer, how="continue")),
+        ('rebudget(Budget(steps=160), how="jump")', OTHER, lambda s: s.rebudget(longer, how="jump")),
+        ("finish_by(Budget(steps=20))", INK, lambda s: s.finish_by(lehr.Budget(steps=20))),
+    ]
+    for place, (title, colour, change) in enumerate(ways, start=1):
+        axes = figure.add_subplot(1, 3, place)
+        for steps in (100, 160):
+            axes.plot(range(steps + 1), [lehr.Cosine()(k / steps) for k in range(steps + 1)], color=SOFT, linewidth=1.2)
+        axes.plot(_changed(change), color=colour, linewidth=2)
+        axes.axvline(60, color=SOFT, linewidth=1, linestyle=":")
+        axes.set_title(title, fontsize=7.5, family="monospace")
+        axes.set(xlabel="updates", ylim=(0, 1.05), xlim=(0, 160))
         _calm(axes)
+    figure.axes[0].set_ylabel("factor")
     return figure
 
 
-def _changed(how: str, after: int) -> tuple[list[int], list[float]]:
+def _changed(change: Change) -> list[float]:
+    """The factors of a run whose plans change at update 60 of 100."""
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
     scheduler = lehr.Scheduler(optimizer, lehr.Cosine(), lehr.Budget(steps=100), count="calls")
     rates = []
     while not scheduler.finished:
-        if scheduler.last_epoch == 60 and scheduler.budget.steps == 100:
-            scheduler.rebudget(lehr.Budget(steps=after), how=how)  # type: ignore[arg-type]
+        if len(rates) == 60:
+            change(scheduler)
         rates.append(scheduler.get_last_lr()[0])
         scheduler.step()
-    return list(range(len(rates))), rates
+    return [*rates, scheduler.get_last_lr()[0]]
 
 
 def _calm(axes: Axes) -> None:

@@ -79,17 +79,17 @@ def test_cifar10_from_parquet_is_decoded_once(tmp_path: Path) -> None:
     table.to_parquet(folder / "train-00000-of-00001.parquet")
     table.to_parquet(folder / "test-00000-of-00002.parquet")
     with pytest.raises(ValueError, match=r"holds 1 of the 2 files test-\*.parquet; fetch the rest"):
-        datasets._cifar10_part("test", str(tmp_path / "data"))
+        datasets.cifar10_pixels("test", str(tmp_path / "data"))
     table.to_parquet(folder / "test-00001-of-00002.parquet")
-    assert len(datasets._cifar10_part("test", str(tmp_path / "data"))[0]) == 6
-    images, labels = datasets._cifar10_part("train", str(tmp_path / "data"))
+    assert len(datasets.cifar10_pixels("test", str(tmp_path / "data"))[0]) == 6
+    images, labels = datasets.cifar10_pixels("train", str(tmp_path / "data"))
     assert images.dtype == torch.uint8
     assert images.shape == (3, 3, 32, 32)
     assert [tuple(image[:, 0, 0].tolist()) for image in images] == colours
     assert labels.tolist() == [3, 5, 7]
     kept = list((tmp_path / "cache" / "decoded").iterdir())
     assert len(kept) == 2
-    again, _ = datasets._cifar10_part("train", str(tmp_path / "data"))
+    again, _ = datasets.cifar10_pixels("train", str(tmp_path / "data"))
     assert torch.equal(again, images)
 
 
@@ -117,7 +117,7 @@ def test_missing_data_gets_one_sentence(name: str, monkeypatch: pytest.MonkeyPat
 def test_the_real_files() -> None:
     text = datasets.tinyshakespeare()
     assert int(text.train[0].max()) == 64
-    images, labels = datasets._cifar10_part("test", None)
+    images, labels = datasets.cifar10_pixels("test", None)
     assert images.shape == (10_000, 3, 32, 32)
     assert torch.bincount(labels).tolist() == [1_000] * 10
     assert images.float().mean((0, 2, 3)).div(255).tolist() == pytest.approx([0.4942, 0.4851, 0.4504], abs=0.003)

@@ -58,7 +58,7 @@ def cifar10(data: str | None = None) -> Data:
 
     Pixels are scaled to [0, 1], less the mean and over the standard deviation of each channel.
     """
-    train, test = (_cifar10_part(name, data) for name in ("train", "test"))
+    train, test = (cifar10_pixels(name, data) for name in ("train", "test"))
     mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(1, 3, 1, 1)
     deviation = torch.tensor([0.2470, 0.2435, 0.2616]).view(1, 3, 1, 1)
     normal = [((images.float() / 255 - mean) / deviation, labels) for images, labels in (train, test)]
@@ -103,8 +103,8 @@ def _idx(path: Path) -> np.ndarray:
     return body.reshape(shape).copy()
 
 
-def _cifar10_part(part: str, data: str | None) -> Pairs:
-    """Images as bytes and labels; decoded once, then kept beside the other caches."""
+def cifar10_pixels(part: str, data: str | None) -> Pairs:
+    """CIFAR-10 as it is: images as bytes and labels, of the part "train" or "test"; decoded once, then kept."""
     found = files.find((f"*cifar10*/**/{part}-*.parquet",), data)
     shards = sorted(found[0].parent.glob(f"{part}-*.parquet")) if found else []
     said = re.search(r"-of-(\d+)\.parquet$", shards[0].name) if shards else None
