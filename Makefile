@@ -26,6 +26,7 @@ check: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python bench/scheduler_step.py
 	$(BIN)/python bench/agreement.py
+	$(BIN)/python bench/range_test.py
 
 docs: .venv/installed-dev
 	$(BIN)/sphinx-build --nitpicky docs docs/_build/html

@@ -1,0 +1,140 @@
+"""`lehr.range_test` beside torch-lr-finder: time, what is put back, and training from each one's suggestion.
+
+    pip install torch-lr-finder==0.2.2
+    python run.py
+
+Makes the runs that are missing. Both get the same fresh network, rates and number of updates; training is linear to
+zero from the suggestion, with the lab's own loop and seeds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch.utils.data import DataLoader, TensorDataset
+
+import lehr
+from lehr import lab
+from lehr.lab.files import write_json
+from lehr.lab.loop import Loop
+from lehr.lab.records import environment
+
+HERE = Path(__file__).parent
+TASKS = {"digits": "10ep", "fashion-mnist": "1ep", "cifar10-quick": "1ep", "tinyshakespeare": "300steps"}
+LOW, HIGH, STEPS, SEEDS = 1e-5, 10.0, 100, 3
+
+
+def state(loop: Loop) -> dict[str, Any]:
+    return {
+        "model": deepcopy(loop.model.state_dict()),
+        "optimizer": deepcopy(loop.optimizer.state_dict()),
+        "random": torch.get_rng_state(),
+    }
+
+
+def same(one: Any, two: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same, one, two))
+    return bool(one == two)
+
+
+def plain(loop: Loop) -> float:
+    """Seconds for as many updates without any test."""
+    began = time.perf_counter()
+    for _ in range(STEPS):
+        loss, _, _ = loop.forward()
+        loss.item()
+        loop.update(loss)
+    return time.perf_counter() - began
+
+
+def ours(loop: Loop) -> lehr.Found:
+    def train_step() -> torch.Tensor:
+        loss, _, _ = loop.forward()
+        loop.update(loss)
+        return loss
+
+    return lehr.range_test(
+        train_step, loop.optimizer, restore=[loop.model, loop.batches], low=LOW, high=HIGH, steps=STEPS
+    )
+
+
+def theirs(loop: Loop, data: lab.Data) -> tuple[float | None, int]:
+    from torch_lr_finder import LRFinder
+
+    loader = DataLoader(TensorDataset(*data.train), batch_size=loop.task.batch_size, shuffle=True, drop_last=True)
+    finder = LRFinder(loop.model, loop.optimizer, loop.task.loss, device="cpu")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        finder.range_test(loader, start_lr=LOW, end_lr=HIGH, num_iter=STEPS)
+        try:
+            _, suggestion = finder.plot(ax=Figure().add_subplot(), suggest_lr=True)
+        except (ValueError, TypeError):
+            suggestion = None
+        finder.reset()
+    return suggestion, len(finder.history["lr"])
+
+
+def one(task_name: str, seed: int) -> dict[str, Any]:
+    task = lab.load_task(task_name)
+    data = task.load()
+    row: dict[str, Any] = {"task": task_name, "seed": seed, "environment": environment()}
+    row["plain_seconds"] = plain(Loop(task, data, seed))
+    for tool in ("lehr", "torch-lr-finder"):
+        loop = Loop(task, data, seed)
+        before = state(loop)
+        began = time.perf_counter()
+        if tool == "lehr":
+            found = ours(loop)
+            made = len(found.rates)
+            suggestions = {name: rate for name, rate in found.suggestions().items() if rate is not None}
+        else:
+            suggestion, made = theirs(loop, data)
+            suggestions = {} if suggestion is None else {"suggestion": suggestion}
+        seconds = time.perf_counter() - began
+        after = state(loop)
+        results = {}
+        for name in ("valley",) if tool == "lehr" else ("suggestion",):
+            if name in suggestions:
+                settings = lab.Settings(TASKS[task_name], 4)
+                run = lab.train(task, data, lab.METHODS["linear"], settings, seed, suggestions[name])
+                results[name] = {"lr": suggestions[name], "test": run.test, "validation": run.validation}
+        row[tool] = {
+            "updates": made,
+            "seconds": seconds,
+            "seconds_an_update": seconds / made,
+            "suggestions": suggestions,
+            "put_back": {part: same(before[part], after[part]) for part in before},
+            "trained": results,
+        }
+    return row
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for task in TASKS:
+        for seed in range(SEEDS):
+            out = HERE / "runs" / f"{task}_seed-{seed}.json"
+            if not out.exists():
+                write_json(out, one(task, seed), indent=None)
+            row = json.loads(out.read_text())
+            print(task, seed, f"plain {row['plain_seconds'] / STEPS * 1e3:.1f} ms an update", flush=True)
+            for tool in ("lehr", "torch-lr-finder"):
+                kept = row[tool]
+                print(f"  {tool}: {kept['updates']} updates, {1e3 * kept['seconds_an_update']:.1f} ms each,",
+                      kept["put_back"], kept["trained"], flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
