@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 import pytest
@@ -20,6 +21,16 @@ def test_json_round_trip() -> None:
     for text in ("", "{}", "[1]", '{"rates": [1], "evaluations": null, "x": 1}', '{"evaluations": 3}'):
         with pytest.raises(ValueError, match=r"not what Found\.to_json writes"):
             lehr.Found.from_json(text)
+
+
+def test_json_is_strict_and_metrics_may_be_broken() -> None:
+    one = found(metrics=[math.inf] + [k / 85 for k in range(84)], ending="not finite")
+    one.losses[-1] = math.nan
+    again = lehr.Found.from_json(one.to_json())
+    assert "NaN" not in one.to_json()
+    assert math.isnan(again.losses[-1])
+    assert again.losses[:-1] == one.losses[:-1]
+    assert one.bounds() == again.bounds()
 
 
 def test_the_picture_shows_losses_and_suggestions() -> None:

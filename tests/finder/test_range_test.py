@@ -119,9 +119,67 @@ def test_everything_is_bit_for_bit_as_before(optimizer: str, ending: str) -> Non
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_it_stops_where_the_loss_is_not_finite(bad: float) -> None:
     loop = Loop()
-    found = loop.test(lambda: bad if len(loop.seen) == 70 else loop.step())
-    assert (found.ending, len(found.losses)) == ("not finite", 71)
+    found = loop.test(lambda: bad if len(loop.seen) == 85 else loop.step())
+    assert (found.ending, len(found.losses)) == ("not finite", 86)
     assert found.edge() > 0
+
+
+@pytest.mark.parametrize("loss", [0.1, 0.3, 0.7, 1.0, 2.302585, 100.1, -3.3, 0.0])
+def test_a_constant_loss_does_not_diverge_and_suggests_nothing(loss: float) -> None:
+    found = Loop().test(lambda: loss)
+    assert found.ending == "high"
+    for ask in (found.valley, found.edge, found.bounds):
+        with pytest.raises(lehr.NoSuggestion):
+            ask()
+
+
+@pytest.mark.parametrize("kind", ["quantised", "mostly tiny"])
+def test_neither_do_losses_whose_noise_hides(kind: str) -> None:
+    stopped = 0
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+
+        def step() -> float:
+            if kind == "quantised":
+                return round((2.3 + 0.004 * float(torch.randn((), generator=generator))) * 64) / 64  # noqa: B023
+            return 2.0 if float(torch.rand((), generator=generator)) < 0.07 else 0.01  # noqa: B023
+
+        stopped += Loop().test(step).ending != "high"
+    assert stopped <= 2  # three bad batches running do come by chance, now and then
+
+
+def test_the_edge_is_below_the_rate_that_broke_it() -> None:
+    """The loss at an update tells of the one before it."""
+    loop = Loop()
+    broken = []
+
+    def step() -> float:
+        loss = float("nan") if broken else 2.0 - 0.05 * len(loop.seen)
+        loop.step()
+        broken.extend([True] if loop.seen[-1][0] > 1.0 else [])
+        return loss
+
+    found = loop.test(step, low=1e-3, high=10.0, steps=20)
+    assert found.edge() == pytest.approx(max(rate for rate in found.rates if rate <= 1.0))
+
+
+def test_a_scheduler_that_steps_before_the_update_does_not_spoil_the_rate() -> None:
+    loop = Loop()
+    scheduler = torch.optim.lr_scheduler.LambdaLR(loop.optimizer, lambda epoch: 0.01)
+    used = []
+    loop.optimizer.register_step_post_hook(lambda o, *_: used.append(o.param_groups[0]["lr"]))
+
+    def step() -> torch.Tensor:
+        loop.optimizer.zero_grad()
+        loss = loop.loss()
+        loss.backward()
+        scheduler.step()
+        loop.optimizer.step()
+        return loss
+
+    with pytest.warns(UserWarning, match="before"):  # torch's own, about the order
+        found = loop.test(step, also=[scheduler])
+    assert used == pytest.approx(found.rates)
 
 
 def test_negative_losses_are_fine() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lehr
@@ -61,6 +62,7 @@ def test_valley_is_the_plain_longest_decreasing_subsequence(losses: list[float])
     assert lehr.valley_rate(rates, losses) == rates[max(0, index)]
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 5), st.floats(-100, 100), st.sampled_from([0.01, 1.0, 50.0]))
 def test_neither_shift_nor_scale_of_the_loss_matters(index: int, shift: float, scale: float) -> None:
     rates, losses = curve(index)
@@ -128,6 +130,75 @@ def test_what_cannot_be_answered_is_not(losses: list[float], why: str) -> None:
     with pytest.raises(lehr.NoSuggestion):
         lehr.clr_bounds(rates, [2.0] * len(rates))
     assert "needs 10" in str(found) or "never" in str(found)
+
+
+@settings(max_examples=25)
+@given(st.sampled_from([0.1, 0.7, 2.302585, 1e-9, 1e9]), st.integers(10, 200))
+def test_constants_answer_nothing(value: float, points: int) -> None:
+    rates = [10 ** (-4 + k / 25) for k in range(points)]
+    found = lehr.Found(rates, [value] * points, metrics=[value] * points)
+    assert set(found.suggestions().values()) == {None}
+    with pytest.raises(lehr.NoSuggestion):
+        found.bounds()
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 99), st.sampled_from(["blows up", "saturates", "ends in nan"]), st.floats(0.0, 0.2))
+def test_suggestions_lie_between_the_first_rate_and_the_edge(seed: int, end: str, scatter: float) -> None:
+    random, points = Random(seed), 120
+    rates = [10 ** (-6 + 7 * k / points) for k in range(points)]
+    losses = []
+    for k in range(points):
+        fall = 2.3 - 1.8 / (1 + math.exp(-0.15 * (k - 55)))
+        rise = {"blows up": math.exp(0.5 * (k - 95)), "saturates": 1.8 / (1 + math.exp(-(k - 95))), "ends in nan": 0.0}
+        losses.append(fall + rise[end] + random.gauss(0.0, scatter))
+    if end == "ends in nan":
+        losses[-1] = math.nan
+    found = lehr.Found(rates, losses, ending="not finite" if end == "ends in nan" else "high")
+    edge = found.edge()
+    assert rates[60] < edge <= rates[-2]
+    for name, rate in found.suggestions().items():
+        assert rate is None or rates[0] <= rate <= edge, name
+    low, high = found.bounds()
+    assert rates[0] <= low < high <= edge
+
+
+def test_pure_noise_has_no_bounds() -> None:
+    answered = 0
+    for seed in range(100):
+        generator = Random(seed)
+        scores = [generator.gauss(0.5, 0.1) for _ in range(200)]
+        try:
+            lehr.clr_bounds([10 ** (-4 + k / 40) for k in range(200)], scores)
+        except lehr.NoSuggestion:
+            continue
+        answered += 1
+    assert answered <= 2
+
+
+def test_one_outlier_does_not_matter() -> None:
+    rates, losses = curve(2)
+    for place in (0, 20, 40):
+        spoilt = [1e4 if k == place else loss for k, loss in enumerate(losses)]
+        assert 0.5 < lehr.edge_rate(rates, spoilt) / lehr.edge_rate(rates, losses) < 2.0
+        low, high = lehr.clr_bounds(rates, [-loss for loss in losses])
+        low_too, high_too = lehr.clr_bounds(rates, [-loss for loss in spoilt])
+        assert (low_too, high_too) == pytest.approx((low, high), rel=1.0)
+
+
+@pytest.mark.parametrize(
+    ("rates", "losses", "message"),
+    [
+        ([0.1 * k for k in range(1, 13)], [1.0] * 11, "12 rates, but 11 losses"),
+        ([0.1 * k for k in range(12)], [1.0] * 12, "rates must rise, and be above 0"),
+        ([0.1] * 12, [1.0] * 12, "rates must rise"),
+        ([0.1 * k for k in range(1, 13)], [math.nan] * 12, "must be finite"),
+    ],
+)
+def test_curves_that_are_none_are_told(rates: list[float], losses: list[float], message: str) -> None:
+    for rule in (lehr.edge_rate, lehr.clr_bounds):
+        with pytest.raises(ValueError, match=message):
+            rule(rates, losses)  # type: ignore[operator]
 
 
 def test_slide_needs_more_points_than_its_width() -> None:

@@ -125,5 +125,9 @@ def test_ending_in_the_middle_of_a_cycle_is_warned_about(calls: int, warned: boo
 def test_bad_use_is_told(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         lehr.CyclicLR(optimizer(), **{"base_lr": 0.01, "max_lr": 0.1, **changes})
+    plain = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.3)
     with pytest.raises(ValueError, match="no momentum to cycle; pass cycle_momentum=False"):
-        lehr.CyclicLR(torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1), 0.01, 0.1)
+        lehr.CyclicLR(plain, 0.01, 0.1)
+    assert plain.param_groups[0]["lr"] == 0.3
+    with pytest.raises(ValueError, match="gamma=0.99 leaves nothing of the rate after 80,000 calls"):
+        lehr.CyclicLR(optimizer(), 0.01, 0.1, policy="exp_range", gamma=0.99, cycles=20)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lehr.finder.curve import smoothed
+from lehr.finder.curve import course, smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,11 +21,13 @@ def draw(found: Found, axes: Axes | None) -> Axes:
     if axes is None:
         axes = _new_axes()
     rates, losses = found._finite()
-    course = smoothed(losses)
+    if not losses:
+        raise ValueError("Found.plot: there is no finite loss to draw")
+    line = course(losses).values
     axes.plot(rates, losses, ".", color="#2456a6", alpha=0.25, markersize=4)
-    axes.plot(rates, course, color="#2456a6", linewidth=2)
+    axes.plot(rates, line, color="#2456a6", linewidth=2)
     # a loss that has blown up would press the rest flat
-    axes.set_ylim(*_range(course))
+    axes.set_ylim(*_range(line))
     axes.set_xscale("log" if rates[-1] / rates[0] > 50 else "linear")
     for name, rate in found.suggestions().items():
         if rate is not None:
@@ -52,10 +54,10 @@ def _new_axes() -> Axes:
     return Figure(figsize=(7, 3.6), layout="constrained").add_subplot()
 
 
-def _range(course: list[float]) -> tuple[float, float]:
-    low, start = min(course), max(course[: max(1, len(course) // 3)])
+def _range(line: list[float]) -> tuple[float, float]:
+    low, start = min(line), max(line[: max(1, len(line) // 3)])
     reach = max(start - low, 1e-12)
-    return low - 0.15 * reach, min(max(course), start + 0.8 * reach) + 0.1 * reach
+    return low - 0.15 * reach, min(max(line), start + 0.8 * reach) + 0.1 * reach
 
 
 def _scores(found: Found) -> tuple[list[tuple[float, float]], str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from lehr.finder import suggest
-from lehr.finder.curve import smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,13 +20,13 @@ Ending = Literal["high", "diverged", "not finite"]
 class Found:
     """What a range test found.
 
-    Suggestions look at the smoothed loss without its first tenth, and say so instead of answering where the test was
-    too short, or the loss never fell or never rose. Rates are those of the first parameter group; the others keep their
-    ratio to it.
+    Suggestions look at the smooth course of the loss without its first tenth, and say so instead of answering where the
+    test was too short, or the loss never fell or never rose; all lie below the edge. Rates are those of the first
+    parameter group; the others keep their ratio to it.
 
     Args:
         rates: the learning rate of each update, rising.
-        losses: the loss of each, before the update; over several processes the mean.
+        losses: the loss of each, from before the update; over several processes the mean.
         metrics: the metric of each update, if `train_step` returned one.
         evaluations: pairs of a rate and what `evaluate` said after it.
         ending: why the test ended: it reached "high", the loss "diverged", or was "not finite".
@@ -36,7 +36,7 @@ class Found:
     >>> losses = [2.0 if k < 30 else 2.0 - 0.03 * (k - 30) if k < 80 else 0.5 + 0.4 * (k - 80) for k in range(100)]
     >>> found = Found(rates, losses)
     >>> round(found.valley(), 4), round(found.edge(), 2)
-    (0.0316, 0.89)
+    (0.0316, 0.79)
     """
 
     rates: list[float]
@@ -47,19 +47,22 @@ class Found:
     higher_is_better: bool = True
 
     def steepest(self) -> float:
-        """Where the smoothed loss falls fastest; see `steepest_rate`."""
-        return suggest.steepest_rate(*self._judged())
+        """Where the smooth loss falls fastest, below the edge; see `steepest_rate`."""
+        return suggest.steepest_rate(*self._below_the_edge())
 
     def valley(self) -> float:
-        """Half-way down the longest fall; see `valley_rate`. A good first choice."""
-        return suggest.valley_rate(*self._judged())
+        """Half-way down the longest fall below the edge; see `valley_rate`. A good first choice."""
+        return suggest.valley_rate(*self._below_the_edge())
 
     def slide(self) -> float:
         """Left of the last change of slope; see `slide_rate`."""
-        return suggest.slide_rate(*self._judged())
+        found, edge = suggest.slide_rate(*self._judged()), self.edge()
+        if found > edge:
+            raise suggest.NoSuggestion(f"slide comes to {found:.3g}, beyond the edge of {edge:.3g}")
+        return found
 
     def minimum(self) -> float:
-        """A tenth of where the smoothed loss is lowest; see `minimum_rate`."""
+        """A tenth of where the smooth loss is lowest; see `minimum_rate`."""
         return suggest.minimum_rate(*self._judged())
 
     def edge(self) -> float:
@@ -67,15 +70,19 @@ class Found:
         return suggest.edge_rate(*self._finite(), rose=self.ending != "high")
 
     def bounds(self) -> tuple[float, float]:
-        """Smith's base_lr and max_lr, from `evaluate`, else the metric, else the loss; see `clr_bounds`."""
+        """Smith's base_lr and max_lr, from `evaluate`, else the metric, else the loss; see `clr_bounds`.
+
+        Evaluations are passed over if there are fewer than ten.
+        """
         sign = 1.0 if self.higher_is_better else -1.0
-        if self.evaluations:
-            scores = [sign * score for _, score in self.evaluations]
-            return suggest.clr_bounds([rate for rate, _ in self.evaluations], scores)
         rates, losses = self._finite()
+        rows = list(zip(rates, [-loss for loss in losses], strict=True))
         if self.metrics is not None:
-            return suggest.clr_bounds(rates, [sign * metric for metric in self.metrics[: len(rates)]])
-        return suggest.clr_bounds(rates, [-loss for loss in losses])
+            rows = [(rate, sign * metric) for rate, metric in zip(rates, self.metrics, strict=False)]
+        if self.evaluations and len(self.evaluations) >= suggest.FEWEST:
+            rows = [(rate, sign * score) for rate, score in self.evaluations]
+        rows = [(rate, score) for rate, score in rows if math.isfinite(score)]
+        return suggest.clr_bounds([rate for rate, _ in rows], [score for _, score in rows], rose=self.ending != "high")
 
     def suggestions(self) -> dict[str, float | None]:
         """All single rates by name; None where there is no answer."""
@@ -100,8 +107,8 @@ class Found:
         return asdict(self)
 
     def to_json(self) -> str:
-        """Everything as text."""
-        return json.dumps(self.to_dict())
+        """Everything as text; a number that is not finite becomes null."""
+        return json.dumps(_plain(self.to_dict()), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Found:
@@ -113,8 +120,12 @@ class Found:
         try:
             kept = json.loads(text)
             pairs = kept.pop("evaluations")
-            return cls(**kept, evaluations=None if pairs is None else [(rate, score) for rate, score in pairs])
-        except (TypeError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            for name in ("losses", "metrics"):
+                if kept[name] is not None:
+                    kept[name] = [math.nan if value is None else float(value) for value in kept[name]]
+            known = None if pairs is None else [(float(rate), math.nan if y is None else float(y)) for rate, y in pairs]
+            return cls(**kept, evaluations=known)
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
             raise ValueError(f"this is not what Found.to_json writes: {error}") from None
 
     def _finite(self) -> tuple[list[float], list[float]]:
@@ -123,10 +134,17 @@ class Found:
         return self.rates[:length], self.losses[:length]
 
     def _judged(self) -> tuple[list[float], list[float]]:
+        """The smooth course without its first tenth."""
         rates, losses = self._finite()
-        suggest.check_shape(rates, losses, rose=self.ending != "high")
+        line = suggest.check_shape(rates, losses, rose=self.ending != "high")
         skip = len(losses) // 10
-        return rates[skip:], smoothed(losses)[skip:]
+        return rates[skip:], line.values[skip:]
+
+    def _below_the_edge(self) -> tuple[list[float], list[float]]:
+        rates, values = self._judged()
+        edge = self.edge()
+        length = max(2, sum(rate <= edge for rate in rates))
+        return rates[:length], values[:length]
 
     def __str__(self) -> str:
         shown = [f"{name} {rate:.3g}" for name, rate in self.suggestions().items() if rate is not None]
@@ -139,6 +157,14 @@ class Found:
         except suggest.NoSuggestion as reason:
             return f"{what}: {reason}"
         return what
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _or_none(way: Callable[[], float]) -> float | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -18,6 +20,9 @@ from lehr.state import parts_of, untouched
 
 MEMORY: Final = 0.9
 """How much of the running mean of the loss, which decides when to stop, is kept at each update."""
+
+PATIENCE: Final = 3
+"""For how many updates running the loss must be too high, since a single bad batch is not divergence."""
 
 SETTLED: Final = 10
 """Updates before which the test does not stop, unless the loss is not finite."""
@@ -42,9 +47,10 @@ def range_test(
         exp: lr_i = low (high / low)^(i / (steps - 1));  linear: lr_i = low + (high - low) i / (steps - 1)
 
     `train_step` is yours, so it may accumulate gradients, scale them, clip, compile, or step a scheduler (whose rates
-    are overwritten). Over several processes the losses are averaged, and all stop together with the same answer. The
-    test stops early when the loss is not finite, or when its running mean is above its lowest by `diverge` times its
-    fall so far; both work for negative losses.
+    are overwritten). Over several processes the losses are averaged, and all stop together with the same answer; return
+    a metric on all or on none. The test stops early when the loss is not finite, or, after ten updates, when it and its
+    running mean have for three updates been above where they began, and above their lowest by `diverge` times the fall
+    so far (or three times the scatter, if that is more); both work for negative losses.
 
     Args:
         train_step: makes one update; returns the loss, a number or a tensor of one, or a pair of loss and metric.
@@ -82,22 +88,55 @@ def range_test(
     optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
     parts = [*optimizers, *parts_of(restore)]
     ratios = _ratios(optimizers)
-    watched = not any(isinstance(part, LRScheduler) for part in parts)
+    watched = not any(isinstance(part, LRScheduler) or hasattr(part, "optimizer") for part in parts)
     test = _Test(higher_is_better, diverge)
-    with untouched(*parts):
+    with untouched(*parts), _Setter(optimizers, ratios) as setter:
         for index in range(steps):
             share = index / (steps - 1)
-            rate = low * (high / low) ** share if mode == "exp" else low + (high - low) * share
-            for each, group_ratios in zip(optimizers, ratios, strict=True):
-                set_rate(each, [rate * ratio for ratio in group_ratios])
-            test.add(rate, train_step())
+            setter.rate = low * (high / low) ** share if mode == "exp" else low + (high - low) * share
+            setter.set_all()
+            test.add(setter.rate, train_step())
             if watched:
-                _check_rates(optimizers, ratios, rate)
+                setter.check()
             if test.ending != "high":
                 break
             if evaluate is not None and (index + 1) % evaluate_every == 0:
-                test.evaluations.append((rate, float(ranks.mean(_number("evaluation", evaluate())))))
+                test.evaluations.append((setter.rate, float(ranks.mean(_number("evaluation", evaluate())))))
     return test.found(evaluated=evaluate is not None)
+
+
+class _Setter:
+    """Sets the rate before a step and again at the update itself, in case a scheduler has come in between."""
+
+    def __init__(self, optimizers: list[Optimizer], ratios: list[list[float]]) -> None:
+        self.rate = 0.0
+        self._ratios = dict(zip(map(id, optimizers), ratios, strict=True))
+        self._optimizers = optimizers
+
+    def __enter__(self) -> Self:
+        self._hooks = [each.register_step_pre_hook(self._at_update) for each in self._optimizers]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def set_all(self) -> None:
+        for each in self._optimizers:
+            set_rate(each, [self.rate * ratio for ratio in self._ratios[id(each)]])
+
+    def check(self) -> None:
+        for each in self._optimizers:
+            for group, ratio in zip(each.param_groups, self._ratios[id(each)], strict=False):
+                if not math.isclose(float(group["lr"]), self.rate * ratio, rel_tol=1e-5):
+                    raise ValueError(
+                        "range_test: train_step changed the learning rate itself; put the scheduler that does so in "
+                        "restore"
+                    )
+
+    def _at_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if not torch.compiler.is_compiling():  # there it would be traced as a constant
+            set_rate(optimizer, [self.rate * ratio for ratio in self._ratios[id(optimizer)]])
 
 
 class _Test:
@@ -113,6 +152,7 @@ class _Test:
         self._diverge = diverge
         self._sum = self._weight = 0.0
         self._first = self._best = math.nan
+        self._above = 0
 
     def add(self, rate: float, returned: Any) -> None:
         loss, metric = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
@@ -133,11 +173,15 @@ class _Test:
         self._weight = MEMORY * self._weight + 1.0 - MEMORY
         mean = self._sum / self._weight
         if len(self.losses) <= SETTLED:
-            self._first = self._best = mean
+            self._first, self._best = statistics.median(self.losses), mean
             return False
         self._best = min(self._best, mean)
-        fall = max(self._first - self._best, 3.0 * noise(self.losses[: len(self.losses) // 2]))
-        return mean > self._best + self._diverge * fall and mean > self._first
+        scatter = noise(self.losses[: max(SETTLED, len(self.losses) // 2)])
+        rounding = 1e-3 * max(abs(self._first), abs(self._best))
+        fall = max(self._first - self._best, 3.0 * scatter, rounding)
+        limit = max(self._best + self._diverge * fall, self._first)
+        self._above = self._above + 1 if min(mean, loss) > limit else 0
+        return self._above >= PATIENCE
 
     def found(self, *, evaluated: bool) -> Found:
         return Found(
@@ -165,15 +209,6 @@ def _ratios(optimizers: list[Optimizer]) -> list[list[float]]:
     if not first > 0.0:
         raise ValueError("range_test: the first parameter group needs a rate above 0, to keep the groups' ratios")
     return [[base / first for base in each] for each in bases]
-
-
-def _check_rates(optimizers: list[Optimizer], ratios: list[list[float]], rate: float) -> None:
-    for each, group_ratios in zip(optimizers, ratios, strict=True):
-        for group, ratio in zip(each.param_groups, group_ratios, strict=False):
-            if not math.isclose(float(group["lr"]), rate * ratio, rel_tol=1e-5):
-                raise ValueError(
-                    "range_test: train_step changed the learning rate itself; put the scheduler that does so in restore"
-                )
 
 
 def _check(low: float, high: float, steps: int, mode: str, evaluate_every: int, diverge: float) -> None:

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 
-from lehr.finder.curve import noise, noise_left, slope, smoothed
+from lehr.finder.curve import Course, course, noise, slope
 
 Numbers = Sequence[float]
 
@@ -126,15 +126,15 @@ def minimum_rate(rates: Numbers, losses: Numbers) -> float:
 
 
 def edge_rate(rates: Numbers, losses: Numbers, *, rose: bool = False) -> float:
-    """The largest rate that the model bore: the last before the loss left its minimum for good.
+    """The largest rate that the model bore: the last before the update after which the loss had left its minimum.
 
-    That is, before it is above the minimum by more than a tenth of its fall and by more than the noise explains. A
-    test dwells on each rate for a moment only, so training bears less for long, half of it or a quarter, and much less
-    without warm-up.
+    That is, after which its smooth course is above the minimum by a tenth of its fall and by more than the noise
+    explains. A test dwells on each rate for a moment only, so training bears less for long, half of it or a quarter,
+    and much less without warm-up.
 
     Args:
         rates: learning rates, rising, above 0.
-        losses: as many losses, smoothed or not.
+        losses: as many losses, each from before the update at its rate.
         rose: whether it is known that the loss rose after the last one, as when it was not finite.
 
     Raises:
@@ -144,54 +144,57 @@ def edge_rate(rates: Numbers, losses: Numbers, *, rose: bool = False) -> float:
 
     >>> rates = [10.0 ** (k / 10 - 3) for k in range(40)]
     >>> round(edge_rate(rates, [2.0 - 0.05 * k for k in range(30)] + [3.0 + k for k in range(10)]), 3)
-    0.631
+    0.501
     """
-    check_shape(rates, losses, rose=rose)
-    course, left = smoothed(losses), noise_left(losses)
-    bottom = min(range(len(course)), key=course.__getitem__)
-    limit = course[bottom] + max(0.1 * (_start(course) - course[bottom]), 4.0 * left)
-    risen = next((i for i in range(bottom, len(course)) if course[i] > limit), len(course))
-    return rates[max(bottom, risen - 1)]
+    line = check_shape(rates, losses, rose=rose)
+    bottom = line.bottom
+    risen = line.rises_at(bottom, 0.1 * (line.start - line.values[bottom]))
+    # the loss at an update tells of the one before it
+    return rates[max(bottom - 1, (len(losses) if risen is None else risen) - 2, 0)]
 
 
-def clr_bounds(rates: Numbers, scores: Numbers) -> tuple[float, float]:
+def clr_bounds(rates: Numbers, scores: Numbers, *, rose: bool = False) -> tuple[float, float]:
     """Smith's bounds for cyclical learning rates: where accuracy starts to rise, and where it slows or turns ragged.
 
-    Read off as: `base_lr` is the first rate from which on the smoothed score stays above a tenth of its whole rise, and
-    `max_lr` the first at which it has made nine tenths of it, or from which on the scores scatter three times as much
-    as before. Smith read them off by eye; his rule of thumb for the lower one, a third or a quarter of the upper, is
-    used where the score rises so early that the test does not show the beginning.
+    Read off as: `base_lr` is the first rate from which on the smooth score stays above a tenth of its whole rise, and
+    `max_lr` the first at which it has made nine tenths of it, or from which on, past the half of it, the scores scatter
+    three times as much as before. Smith read them off by eye; his rule of thumb for the lower one, a third of the
+    upper, is used where the test does not show the beginning of the rise.
 
     Args:
         rates: learning rates, rising, above 0.
         scores: as many accuracies, or losses with the sign turned: more is better.
+        rose: whether it is known that the score fell after the last one, as when the loss was not finite.
 
     Raises:
-        NoSuggestion: if there are too few points, or the score never rises.
+        NoSuggestion: if there are too few points, or the score never rises, or rises to the very end.
 
     Source: Smith 2017 (arXiv 1506.01186), section 3.3; how to read them off is ours.
 
-    >>> clr_bounds([k / 1000 for k in range(1, 21)], [0.1] * 3 + [0.1 + 0.05 * k for k in range(10)] + [0.55] * 7)
+    >>> clr_bounds([k / 1000 for k in range(1, 31)], [0.1] * 3 + [0.1 + 0.05 * k for k in range(10)] + [0.55] * 17)
     (0.005, 0.013)
     """
     if len(rates) < FEWEST:
-        raise NoSuggestion(f"the test has {len(rates)} points; bounds need at least {FEWEST}: give it more steps")
-    course, left = smoothed(scores), noise_left(scores)
-    top = max(range(len(course)), key=course.__getitem__)
-    start = _start(course)
-    rise = course[top] - start
-    if rise <= 4.0 * left or top == 0:
+        raise NoSuggestion(f"there are {len(rates)} points, and bounds need at least {FEWEST}: add steps")
+    _check_numbers(rates, scores)
+    line = course([-score for score in scores])
+    if not line.fell():
         raise NoSuggestion("the score never rises, so there are no bounds: raise high, lower low, or add steps")
-    first = next(i for i in range(top, -1, -1) if i == 0 or course[i - 1] < start + 0.1 * rise)
-    last = next(i for i in range(first, top + 1) if course[i] >= start + 0.9 * rise)
-    last = min(last, _ragged_from(scores, first, 0.05 * rise))
+    gains = [line.start - value for value in line.values]
+    top = line.bottom
+    first = next(i for i in range(top, -1, -1) if i == 0 or gains[i - 1] < 0.1 * gains[top])
+    half = next(i for i in range(first, top + 1) if gains[i] >= 0.5 * gains[top])
+    last = next(i for i in range(half, top + 1) if gains[i] >= 0.9 * gains[top])
+    last = min(last, _ragged_from(scores, half, 0.05 * gains[top]))
+    if last > 0.85 * len(rates) and not rose:
+        raise NoSuggestion(f"the score still rises at {rates[-1]:g}, so there is no upper bound: raise high")
     if first < max(1, len(rates) // 10) or last <= first:  # the test does not show the beginning
-        return min(rates[first], rates[last] / 3.0), rates[last]
+        return max(rates[0], rates[last] / 3.0), rates[last]
     return rates[first], rates[last]
 
 
-def check_shape(rates: Numbers, losses: Numbers, *, rose: bool = False) -> None:
-    """Whether the losses fall and then rise, without which no rule means anything.
+def check_shape(rates: Numbers, losses: Numbers, *, rose: bool = False) -> Course:
+    """The course of losses that fall and then rise, without which no rule means anything.
 
     Args:
         rates: learning rates, rising.
@@ -205,28 +208,32 @@ def check_shape(rates: Numbers, losses: Numbers, *, rose: bool = False) -> None:
         raise NoSuggestion(
             f"the test came to {len(losses)} points before it stopped, and needs {FEWEST}: lower low or add steps"
         )
-    course, left = smoothed(losses), noise_left(losses)
-    bottom = min(range(len(course)), key=course.__getitem__)
-    if bottom < len(course) // 10 or _start(course) - course[bottom] <= 4.0 * left:
+    _check_numbers(rates, losses)
+    line = course(losses)
+    if not line.fell():
         raise NoSuggestion(
             f"the loss never falls between {rates[0]:g} and {rates[-1]:g}: raise high if it is flat, lower low if it "
             "only rises, and add steps if it is noisy"
         )
-    if not rose and course[-1] - course[bottom] <= 4.0 * left:
+    if not rose and line.rises_at(line.bottom) is None:
         raise NoSuggestion(f"the loss still falls at {rates[-1]:g} and never rises: raise high")
+    return line
 
 
-def _start(course: Numbers) -> float:
-    """The level at the beginning: the mean of the first tenth."""
-    first = course[: max(1, len(course) // 10)]
-    return sum(first) / len(first)
+def _check_numbers(rates: Numbers, values: Numbers) -> None:
+    if len(rates) != len(values):
+        raise ValueError(f"there are {len(rates)} rates, but {len(values)} losses or scores")
+    if not all(map(math.isfinite, values)):
+        raise ValueError("losses and scores must be finite; leave out those that are not")
+    if not all(0.0 < low < high for low, high in pairwise(rates)):
+        raise ValueError("rates must rise, and be above 0")
 
 
-def _ragged_from(scores: Numbers, first: int, least: float) -> int:
-    """The index from which on the scores scatter three times as much as before, and by more than `least`."""
+def _ragged_from(scores: Numbers, half: int, least: float) -> int:
+    """The index past `half` from which on the scores scatter three times as much as before, and more than `least`."""
     window = max(5, len(scores) // 10)
-    calm = noise(scores[: first + window])
-    for i in range(first + 1, len(scores) - window):
+    calm = noise(scores[: half + 1])
+    for i in range(half + 1, len(scores) - window):
         if all(noise(scores[k : k + window]) > max(least, 3.0 * calm) for k in (i, i + window // 2)):
             return i
     return len(scores)

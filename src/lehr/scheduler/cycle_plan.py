@@ -52,8 +52,9 @@ class CyclePlan:
         )  # fmt: skip
 
     def __str__(self) -> str:
+        many = f"{self.cycles} cycle" + "s" * (self.cycles != 1)
         return (
-            f"{self.cycles} cycles of 2 x {self.step_size:,} updates between {self.base_lr:g} and {self.max_lr:g}: "
+            f"{many} of 2 x {self.step_size:,} updates between {self.base_lr:g} and {self.max_lr:g}: "
             f"{2 * self.step_size * self.cycles:,} updates, {self.left_over:,} left over"
         )
 
@@ -80,12 +81,14 @@ def plan_cycles(
     >>> print(plan_cycles(epochs=40, steps_per_epoch=500, bounds=(0.0025, 0.01)))
     4 cycles of 2 x 2,500 updates between 0.0025 and 0.01: 20,000 updates, 0 left over
     """
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise ValueError(f"plan_cycles: bounds must be base_lr and max_lr; got {bounds!r}")
     low, high = bounds
     if not 0.0 <= low < high < math.inf:
         raise ValueError(f"plan_cycles: bounds must be base_lr and max_lr, with 0 <= base_lr < max_lr; got {bounds!r}")
     if cycles is not None and (isinstance(cycles, bool) or not isinstance(cycles, int) or cycles < 1):
         raise ValueError(f"plan_cycles: cycles must be a whole number, at least 1; got {cycles!r}")
-    if not 0.0 < epochs < math.inf or not steps_per_epoch > 0:
+    if not 0.0 < epochs < math.inf or not 0 < steps_per_epoch < math.inf:
         raise ValueError(
             f"plan_cycles: epochs and steps_per_epoch must be above 0; got {epochs!r} and {steps_per_epoch!r}"
         )

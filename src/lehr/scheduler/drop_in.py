@@ -71,7 +71,7 @@ def CyclicLR(  # noqa: N802 - as published
     max_momentum: float = 0.9,
     cycles: int | None = None,
 ) -> Scheduler:
-    """Cyclical learning rates in the words of the paper and of torch's `CyclicLR`, which it agrees with at every step.
+    """Cyclical learning rates in the paper's words, with the values of torch's `CyclicLR` at every step.
 
         lr = base_lr + (max_lr - base_lr) max(0, 1 - x),  x = |t / step_size - 2 floor(1 + t / (2 step_size)) + 1|
 
@@ -122,12 +122,17 @@ def CyclicLR(  # noqa: N802 - as published
     if not 0.0 < gamma <= 1.0:
         raise ValueError(f"CyclicLR: gamma must be above 0 and at most 1; got {gamma!r}")
     count = cycles or 1
-    set_base_rates(optimizer, highs)
     end = gamma ** (2 * step_size * count)
+    if not end and policy.startswith("exp_range"):
+        raise ValueError(f"CyclicLR: gamma={gamma!r} leaves nothing of the rate after {2 * step_size * count:,} calls")
+    cycles_momentum = cycle_momentum and policy != "decay"
+    if cycles_momentum:
+        _check_momentum(optimizer, base_momentum, max_momentum)
+    set_base_rates(optimizer, highs)
     schedules = [_cycles(policy, count, low / high, end) for low, high in zip(lows, highs, strict=True)]
     also: dict[str, Schedule] = {}
-    if cycle_momentum and policy != "decay":
-        _set_momentum(optimizer, base_momentum, max_momentum)
+    if cycles_momentum:
+        _set_momentum(optimizer, max_momentum)
         height = _cycles("exp_range_amplitude" if policy == "exp_range" else policy, count, 0.0, end)
         also["momentum"] = height.between(1.0, base_momentum / max_momentum)
     length = 2 * step_size * count
@@ -159,16 +164,19 @@ def _each(name: str, value: float | Sequence[float], optimizer: Optimizer) -> li
     return [float(one) for one in value]
 
 
-def _set_momentum(optimizer: Optimizer, base: float, peak: float) -> None:
+def _check_momentum(optimizer: Optimizer, base: float, peak: float) -> None:
     if not 0.0 < base <= peak < 1.0:
         raise ValueError(
-            f"CyclicLR: momenta must satisfy 0 < base_momentum <= max_momentum < 1; got {base!r}, {peak!r}"
+            f"CyclicLR: momenta must satisfy 0 < base_momentum <= max_momentum < 1; got {base!r} and {peak!r}"
         )
+    if not all("betas" in group or group.get("momentum") for group in optimizer.param_groups):
+        raise ValueError("CyclicLR: this optimizer has no momentum to cycle; pass cycle_momentum=False")
+
+
+def _set_momentum(optimizer: Optimizer, momentum: float) -> None:
     for group in optimizer.param_groups:
         if "betas" in group:
-            group["betas"] = (peak, *group["betas"][1:])
-        elif group.get("momentum"):
-            group["momentum"] = peak
+            group["betas"] = (momentum, *group["betas"][1:])
         else:
-            raise ValueError("CyclicLR: this optimizer has no momentum to cycle; pass cycle_momentum=False")
+            group["momentum"] = momentum
         group.pop("initial_momentum", None)
