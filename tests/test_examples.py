@@ -32,4 +32,4 @@ def test_the_own_task_is_a_task() -> None:
 
 
 def test_examples_stay_short() -> None:
-    assert all(len(path.read_text().splitlines()) < 60 for path in EXAMPLES.glob("*.py"))
+    assert all(len(path.read_text().splitlines()) < 70 for path in EXAMPLES.glob("*.py"))

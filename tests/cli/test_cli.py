@@ -173,5 +173,5 @@ def test_find_says_what_is_wrong(
 def test_find_says_why_there_is_no_suggestion(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert lehr(monkeypatch, "find", "--high", "0.01", "--steps", "60") == 0
-    assert "No suggestion: the loss still falls at 0.01 and never rises: raise high." in capsys.readouterr().out
+    assert lehr(monkeypatch, "find", "--high", "0.1", "--steps", "120") == 0
+    assert "No suggestion: the loss still falls at 0.1 and never rises: raise high." in capsys.readouterr().out
