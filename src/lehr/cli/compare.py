@@ -214,23 +214,25 @@ def _table(found: dict[str, Any], metric: lab.Metric) -> Table:
 def _budgets_table(found: dict[str, Any], metric: lab.Metric) -> Table:
     """What each share of the budget says of the full one."""
     table = Table(title="How well less of the budget foretells it", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("budget", justify="right")
-    table.add_column("updates", justify="right")
-    table.add_column("best on test", overflow="fold")
-    table.add_column("leads on validation", overflow="fold")
-    table.add_column("rank corr.", justify="right")
-    table.add_column("lost at 100 %", justify="right")
+    for heading in ("budget", "updates"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("test best", overflow="fold", min_width=10)
+    table.add_column("mean", justify="right", no_wrap=True)
+    table.add_column("validation best", overflow="fold", min_width=10)
+    for heading in ("rank corr.", "lost at 100 %"):
+        table.add_column(heading, justify="right")
     for row in found["budgets"]:
-        best, correlation = row["best"], row["rank_correlation"]
+        best, correlation, lost = row["best"], row["rank_correlation"], row["lost_at_full"]
         table.add_row(
             f"{100 * row['share']:g} %",
             f"{row['updates']:,}",
-            f"{best} {metric.show(row['methods'][best]['test']['mean'])}" if best else "-",
+            best or "-",
+            metric.show(row["methods"][best]["test"]["mean"]) if best else "-",
             row["leads_on_validation"] or "-",
             "-" if correlation is None else f"{correlation:.2f}",
             ("it diverges" if row["leads_on_validation"] else "-")
-            if row["lost_at_full"] is None
-            else f"{(100 if metric.percent else 1) * row['lost_at_full']:.2g}",
+            if lost is None
+            else f"{(100 if metric.percent else 1) * lost:.2g}",
         )
     return table
 
