@@ -176,6 +176,9 @@ class _Test:
             self._first, self._best = statistics.median(self.losses), mean
             return False
         self._best = min(self._best, mean)
+        if min(mean, loss) <= self._first:  # as nearly always, so that the rest costs nothing
+            self._above = 0
+            return False
         scatter = noise(self.losses[: max(SETTLED, len(self.losses) // 2)])
         rounding = 1e-3 * max(abs(self._first), abs(self._best))
         fall = max(self._first - self._best, 3.0 * scatter, rounding)

@@ -53,7 +53,8 @@ class Batches(Generic[T]):
         outer = [(other, len(other)) for other in self._logs]
         afresh = self._iterator is None and not self._again and _starts_alike(self.loader)
         generators = [(generator, generator.get_state()) for generator in _generators(self.loader)]
-        self._logs.append(log)
+        if not afresh:
+            self._logs.append(log)
 
         def wind_back() -> None:
             self._logs = [other for other in self._logs if other is not log]
