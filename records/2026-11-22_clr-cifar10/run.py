@@ -15,6 +15,7 @@ import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ METHODS = {
 }
 
 
+@cache
 def data() -> tuple[torch.Tensor, ...]:
     """All 50,000 training images and the 10,000 of the test, less the mean image: nothing else, as published."""
     (train, labels), (test, answers) = (cifar10_pixels(part, None) for part in ("train", "test"))

@@ -9,6 +9,14 @@ from lehr.finder import range_test as range_test
 from lehr.finder import slide_rate as slide_rate
 from lehr.finder import steepest_rate as steepest_rate
 from lehr.finder import valley_rate as valley_rate
+from lehr.freezing import FreezableDataParallel as FreezableDataParallel
+from lehr.freezing import FreezeOut as FreezeOut
+from lehr.freezing import FrozenPrefix as FrozenPrefix
+from lehr.freezing import Layer as Layer
+from lehr.freezing import Layers as Layers
+from lehr.freezing import Savings as Savings
+from lehr.freezing import freeze_savings as freeze_savings
+from lehr.freezing import layers_of as layers_of
 from lehr.planning import Estimate as Estimate
 from lehr.planning import Plan as Plan
 from lehr.planning import plan as plan
@@ -67,9 +75,14 @@ __all__ = [
     "Exponential",
     "Follow",
     "Found",
+    "FreezableDataParallel",
+    "FreezeOut",
+    "FrozenPrefix",
     "History",
     "HyperbolicTangent",
     "InverseSqrt",
+    "Layer",
+    "Layers",
     "Linear",
     "LinearLR",
     "Moment",
@@ -81,6 +94,7 @@ __all__ = [
     "Preview",
     "RandomState",
     "Rex",
+    "Savings",
     "Schedule",
     "Scheduler",
     "Steps",
@@ -91,7 +105,9 @@ __all__ = [
     "edge_rate",
     "exp_range",
     "exp_range_amplitude",
+    "freeze_savings",
     "knee",
+    "layers_of",
     "minimum_rate",
     "one_cycle",
     "parse_schedule",

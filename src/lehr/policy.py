@@ -37,6 +37,8 @@ class Policy(ABC):
     Policies multiply with schedules and with each other: `tuner * Linear()`.
 
     A policy that must see the loss lists it in `needs`, and `observe` then insists on it (and averages it over ranks).
+    One that looks at nothing but the clock says so by `follow`, and can be previewed. One that acts on the model as
+    well, as freezing does, is told where the run is by `arrive`.
 
     >>> class Plateau(Policy):
     ...     needs = ("loss",)
@@ -65,6 +67,17 @@ class Policy(ABC):
     @abstractmethod
     def __repr__(self) -> str:
         """The code that makes this policy; a checkpoint keeps it to notice when the policy has changed."""
+
+    @property
+    def follow(self) -> Follow | None:
+        """The schedules that this policy comes down to; None if it looks at training."""
+        return None
+
+    def bind(self, optimizer: Any) -> None:  # noqa: B027 - most policies do not care
+        """Told which optimizer it is to drive: when the scheduler is built and when parameter groups have changed."""
+
+    def arrive(self, progress: float, factors: Sequence[float]) -> None:  # noqa: B027 - most policies do not care
+        """Told that the run is at `progress` and each group's factor is set; may be told the same twice."""
 
     def state_dict(self) -> dict[str, Any]:
         """What the policy must remember across a restart: plain numbers, strings and tensors."""
@@ -99,6 +112,10 @@ class Follow(Policy):
         self.schedules = schedules
         self._only = schedules[0] if len(schedules) == 1 else None
 
+    @property
+    def follow(self) -> Follow:
+        return self
+
     def factors(self, moment: Moment) -> float | Sequence[float]:
         return self.at(moment.progress)
 
@@ -114,8 +131,10 @@ class Follow(Policy):
 
 def _product(first: Policy | Schedule | float, second: Policy | Schedule | float) -> Policy:
     one, two = as_policy(first), as_policy(second)
-    if not isinstance(one, Follow) or not isinstance(two, Follow):
-        return _Times(one, two)
+    return _both(one, two) if isinstance(one, Follow) and isinstance(two, Follow) else _Times(one, two)
+
+
+def _both(one: Follow, two: Follow) -> Follow:
     groups = max(len(one.schedules), len(two.schedules))  # schedules stay schedules, which can be previewed
     wide = [policy.schedules * (groups if len(policy.schedules) == 1 else 1) for policy in (one, two)]
     return Follow(*(x * y for x, y in zip(*wide, strict=True)))
@@ -128,6 +147,19 @@ class _Times(Policy):
         self.first = first
         self.second = second
         self.needs = (*first.needs, *second.needs)
+
+    @property
+    def follow(self) -> Follow | None:
+        one, two = self.first.follow, self.second.follow
+        return _both(one, two) if one is not None and two is not None else None
+
+    def bind(self, optimizer: Any) -> None:
+        self.first.bind(optimizer)
+        self.second.bind(optimizer)
+
+    def arrive(self, progress: float, factors: Sequence[float]) -> None:
+        self.first.arrive(progress, factors)
+        self.second.arrive(progress, factors)
 
     def factors(self, moment: Moment) -> float | Sequence[float]:
         one, two = self.first.factors(moment), self.second.factors(moment)

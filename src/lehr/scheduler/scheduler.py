@@ -20,8 +20,8 @@ from lehr.progress import Budget, Clock
 from lehr.scheduler import checkpoint, finishing, ranks
 from lehr.scheduler.budget_warnings import FAR_FROM_THE_END, IDLE, BudgetWarning, overspent, report_early_end
 from lehr.scheduler.history import History
-from lehr.scheduler.inputs import amount_of, as_factors, check_arguments, followed
-from lehr.scheduler.param_groups import Hyperparameter
+from lehr.scheduler.hyperparameters import Hyperparameters
+from lehr.scheduler.inputs import amount_of, as_factors, check_arguments
 from lehr.scheduler.preview import Preview, look_ahead
 from lehr.scheduler.updates import UpdateCounter
 from lehr.schedules import Linear, Schedule
@@ -84,8 +84,8 @@ class Scheduler(LRScheduler):
         self.policy = as_policy(policy)
         self.clock = Clock(budget, now, ranks.of_first, agree_every)
         self.history = History()
-        self._rate = Hyperparameter(optimizer, "lr")
-        self._also = [(Hyperparameter(optimizer, key), followed(key, curve)) for key, curve in (also or {}).items()]
+        self._written = Hyperparameters(optimizer, also or {})
+        self.policy.bind(optimizer)
         self._finish_along(None)
         self._built_with = budget
         self._data_parallel = data_parallel
@@ -94,7 +94,7 @@ class Scheduler(LRScheduler):
         self._updates_beyond = 0
         self._factors: float | Sequence[float] = 1.0
         self._count = count
-        self._check_widths()
+        self._written.check_widths(self._follow)
         self._apply_here()
         self._watch()
 
@@ -214,7 +214,7 @@ class Scheduler(LRScheduler):
         """
         if self._follow is None:
             raise TypeError(f"{self.policy!r} looks at training, so there is nothing to preview; see scheduler.history")
-        return look_ahead(self.clock, self._follow, self._rate.values)
+        return look_ahead(self.clock, self._follow, self._written.lr.values)
 
     def rebudget(self, budget: Budget, *, how: Literal["continue", "jump"]) -> None:
         """Change the budget in the middle of the run.
@@ -264,13 +264,13 @@ class Scheduler(LRScheduler):
     @property
     def base_lrs(self) -> list[float]:  # type: ignore[override]
         """Each group's learning rate at factor 1."""
-        return self._rate.bases
+        return self._written.lr.bases
 
     def get_last_lr(self) -> list[float]:  # type: ignore[override]
         """The learning rates that are set now, one for each group, as numbers."""
-        if self._rate.stale:
+        if self._written.lr.stale:
             self._meet_new_groups()
-        return self._rate.values(self._factors)
+        return self._written.lr.values(self._factors)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
         """The same as `get_last_lr`."""
@@ -314,7 +314,7 @@ class Scheduler(LRScheduler):
         Raises:
             ValueError: if the checkpoint comes from another run than `accept` allows, saying how they differ.
         """
-        if self._rate.stale:
+        if self._written.lr.stale:
             self._meet_new_groups()
         different = checkpoint.check(state_dict, self._fingerprint(), accept)
         self.clock.load_state_dict(state_dict["clock"])
@@ -333,8 +333,7 @@ class Scheduler(LRScheduler):
             self._write(self.clock.progress, factors if isinstance(factors, float) else tuple(factors))
 
     def _fingerprint(self) -> dict[str, Any]:
-        also = "".join(f", {rate.key}: {follow!r}" for rate, follow in self._also)
-        return checkpoint.fingerprint(f"{self.policy!r}{also}", self._built_with, self.base_lrs)
+        return checkpoint.fingerprint(f"{self.policy!r}{self._written!r}", self._built_with, self.base_lrs)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copying and pickling, with the optimizer: hooks do not travel and are made anew."""
@@ -356,9 +355,9 @@ class Scheduler(LRScheduler):
 
     def _before_update(self) -> bool:
         """Called by the optimizer: give groups that have just come their rates; whether the update counts."""
-        if self._rate.stale:
+        if self._written.lr.stale:
             self._meet_new_groups()
-        return not self._rate.silenced
+        return not self._written.lr.silenced
 
     def _amount(self) -> float | None:
         """Samples or tokens of all ranks; all of them learn if one has not said."""
@@ -369,7 +368,7 @@ class Scheduler(LRScheduler):
     def _finish_along(self, tail: Follow | None) -> None:
         """Follow the tail instead of the policy; None goes back to the policy."""
         self._finishing = tail
-        self._follow = tail or (self.policy if isinstance(self.policy, Follow) else None)
+        self._follow = tail or self.policy.follow
 
     def _apply_here(self) -> None:
         """Set the rates that belong to where the run is, without news of how training goes."""
@@ -383,29 +382,20 @@ class Scheduler(LRScheduler):
 
     def _write(self, progress: float, factors: float | Sequence[float]) -> None:
         self._factors = factors
-        self._rate.write(factors)
-        for rate, follow in self._also:
-            rate.write(follow.at(progress))
+        self._written.write(progress, factors)
         self.history.add(self.clock.updates, progress, factors)
+        self.policy.arrive(progress, (factors,) if isinstance(factors, float) else factors)
 
     def _meet_new_groups(self) -> None:
         """Groups were added or replaced: note their base values and give them their rates."""
-        for rate in (self._rate, *(rate for rate, _ in self._also)):
-            rate.adopt()
-        self._check_widths()
+        self._written.adopt()
+        self.policy.bind(self.optimizer)
+        self._finish_along(self._finishing)
+        self._written.check_widths(self._follow)
         if isinstance(self._factors, float) or len(self._factors) == len(self.base_lrs):
             self._write(self.clock.progress, self._factors)
         else:
             self._apply_here()
-
-    def _check_widths(self) -> None:
-        groups = len(self.optimizer.param_groups)
-        for follow in (self._follow, *(follow for _, follow in self._also)):
-            if follow is not None and len(follow.schedules) not in (1, groups):
-                raise ValueError(
-                    f"Scheduler: {len(follow.schedules)} schedules for {groups} parameter groups; give one schedule "
-                    "for all groups, or one for each"
-                )
 
     def _beyond(self) -> None:
         self._updates_beyond += 1

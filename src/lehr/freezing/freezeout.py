@@ -1,0 +1,181 @@
+"""FreezeOut: every layer anneals to zero on a schedule of its own, and then freezes."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal
+
+from torch.optim import Optimizer
+
+from lehr.freezing.data_parallel import watch_for_plain_ddp
+from lehr.freezing.freeze import freeze, thaw
+from lehr.freezing.layers import Layers
+from lehr.freezing.param_groups import layers_of_groups, split
+from lehr.policy import Follow, Moment, Policy
+from lehr.schedules import Cosine, Schedule
+
+HOW: Final = {"linear": 1, "squared": 2, "cubic": 3}
+
+
+class FreezeOut(Policy):
+    """Layer-wise annealing to zero, after which a layer leaves the backward pass.
+
+        t_i = (t0 + (1 - t0) i / n)^p    with p = 1, 2, 3 for linear, squared, cubic
+        lr_i(t) = a_i / 2 (1 + cos(pi t / t_i)) up to t_i, then frozen;    a_i = a / t_i if `scale_lr` else a
+
+    t is the share of the budget spent, i = 0..n the layer's index and a the group's base rate; layer n never freezes.
+    The scheduler freezes by itself, from progress alone: nothing extra is saved, and a checkpoint from before or after
+    a freeze, or another budget, brings the layers to where they belong. A frozen layer neither trains nor learns
+    statistics nor drops out, whatever `model.train()` says; its gradients and optimizer state are dropped. Composes
+    with schedules: `FreezeOut(layers) * Constant().after_warmup(0.05)`.
+
+    Args:
+        layers: from `layers_of`.
+        t0: when the first layer freezes, before the power is taken; above 0, at most 1.
+        how: which power.
+        scale_lr: whether early layers start with a rate higher by 1 / t_i, so that all travel equally far.
+        shape: of each layer's way to zero, from 1 to 0; `Cosine()` if not given.
+        max_events: at how many moments at most to freeze, at least 1: layers then wait, at rate zero, for the last
+            of their event. Under `torch.compile`, which compiles anew at each, at most 7 (its default limit is 8).
+
+    Raises:
+        TypeError: if `layers` are not from `layers_of`.
+        ValueError: if another argument is out of its range.
+
+    Source: Brock, Lim, Ritchie and Weston, "FreezeOut", 2017 (arXiv 1706.04983), whose text omits the 1/2.
+
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Linear(8, 8), torch.nn.Linear(8, 1))
+    >>> plan = FreezeOut(layers_of(model), t0=0.5, how="linear")
+    >>> plan.ends
+    (0.5, 0.75, 1.0)
+    >>> optimizer = torch.optim.SGD(plan.param_groups(lr=0.1))
+    >>> scheduler = Scheduler(optimizer, plan, Budget(steps=4))
+    >>> for _ in range(3):
+    ...     model(torch.ones(1, 2)).sum().backward(); optimizer.step(); scheduler.step()
+    >>> plan.frozen, model[1].weight.requires_grad, model[2].weight.requires_grad
+    (2, False, True)
+    """
+
+    def __init__(
+        self,
+        layers: Layers,
+        *,
+        t0: float = 0.8,
+        how: Literal["linear", "squared", "cubic"] = "cubic",
+        scale_lr: bool = True,
+        shape: Schedule | None = None,
+        max_events: int | None = None,
+    ) -> None:
+        shape = Cosine() if shape is None else shape
+        _check(layers, t0, how, shape, max_events)
+        self.layers = layers
+        self.t0 = t0
+        self.how: Final = how
+        self.scale_lr = scale_lr
+        self.shape = shape
+        self.max_events = max_events
+        self.ends = ends(len(layers), t0, how)
+        self.schedules = tuple(shape.until(end) * (1.0 / end if scale_lr else 1.0) for end in self.ends)
+        self.freezes_at = _in_events(self.ends[:-1], max_events)
+        self._optimizer: Optimizer | None = None
+        self._groups: tuple[int, ...] = ()
+        self._due = 0
+        self._is_frozen = [False] * len(layers)
+
+    @property
+    def frozen(self) -> int:
+        """How many layers are frozen now."""
+        return sum(self._is_frozen)
+
+    @property
+    def follow(self) -> Follow:
+        return Follow(*(self.schedules[layer] for layer in self._groups or range(len(self.layers))))
+
+    def factors(self, moment: Moment) -> float | Sequence[float]:
+        return self.follow.at(moment.progress)
+
+    def param_groups(self, groups: Iterable[Any] | None = None, **options: Any) -> list[dict[str, Any]]:
+        """Parameter groups for the optimizer, none of which mixes layers.
+
+        Args:
+            groups: existing ones, such as those without weight decay, which are split and keep their options;
+                parameters that are in no layer stay together and never freeze. One group a layer if not given.
+            options: for groups that do not have them, such as `lr=0.1`.
+
+        Raises:
+            ValueError: if `groups` hold a parameter twice.
+
+        >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Linear(8, 1))
+        >>> [len(group["params"]) for group in FreezeOut(layers_of(model)).param_groups(lr=0.1)]
+        [2, 2]
+        """
+        given = [{"params": list(layer.parameters)} for layer in self.layers] if groups is None else groups
+        return split(self.layers, given, options)
+
+    def bind(self, optimizer: Any) -> None:
+        """Told which optimizer it is to drive.
+
+        Raises:
+            ValueError: if a parameter group mixes layers.
+        """
+        self._groups = layers_of_groups(self.layers, optimizer)
+        self._optimizer = optimizer
+        watch_for_plain_ddp(self.layers.model)
+
+    def arrive(self, progress: float, factors: Sequence[float]) -> None:
+        """Freeze the layers whose time has come, and thaw those that are to train again."""
+        due = bisect_right(self.freezes_at, progress)
+        if due == self._due:
+            return
+        self._due = due
+        each = factors if len(factors) == len(self._groups) else tuple(factors) * len(self._groups)
+        still_moving = {layer for layer, factor in zip(self._groups, each, strict=True) if factor > 0.0}
+        for index, layer in enumerate(self.layers):
+            frozen = index < due and index not in still_moving
+            if frozen and not self._is_frozen[index]:
+                freeze(layer, self._optimizer)
+            elif self._is_frozen[index] and not frozen:
+                thaw(layer, self.layers.model)
+            self._is_frozen[index] = frozen
+
+    def unfreeze(self) -> None:
+        """Let all layers train again, as for fine-tuning after the run."""
+        for index, layer in enumerate(self.layers):
+            if self._is_frozen[index]:
+                thaw(layer, self.layers.model)
+        self._is_frozen = [False] * len(self.layers)
+        self._due = 0
+
+    def __repr__(self) -> str:
+        arguments = [f"<{len(self.layers)} layers>", f"t0={self.t0!r}", f"how={self.how!r}"]
+        arguments += [] if self.scale_lr else ["scale_lr=False"]
+        arguments += [] if self.shape == Cosine() else [f"shape={self.shape!r}"]
+        arguments += [] if self.max_events is None else [f"max_events={self.max_events}"]
+        return f"FreezeOut({', '.join(arguments)})"
+
+
+def ends(layers: int, t0: float, how: str) -> tuple[float, ...]:
+    """The share of the budget after which each of so many layers freezes; 1 for the last, which does not."""
+    return tuple((t0 + (1.0 - t0) * index / (layers - 1)) ** HOW[how] for index in range(layers))
+
+
+def _in_events(moments: Sequence[float], most: int | None) -> tuple[float, ...]:
+    """The moments at which layers freeze, put off so that there are at most so many different ones."""
+    if most is None or most >= len(moments):
+        return tuple(moments)
+    last_of = [(event + 1) * len(moments) // most - 1 for event in range(most)]
+    return tuple(moments[next(last for last in last_of if last >= index)] for index in range(len(moments)))
+
+
+def _check(layers: Any, t0: Any, how: Any, shape: Any, max_events: Any) -> None:
+    if not isinstance(layers, Layers):
+        raise TypeError(f"FreezeOut: layers must come from lehr.layers_of(model, example_input); got {layers!r}")
+    if isinstance(t0, bool) or not isinstance(t0, float | int) or not 0.0 < t0 <= 1.0:
+        raise ValueError(f"FreezeOut: t0 must be above 0 and at most 1, a share of the budget; got {t0!r}")
+    if how not in HOW:
+        raise ValueError(f"FreezeOut: how must be {', '.join(map(repr, HOW))}; got {how!r}")
+    if not isinstance(shape, Schedule) or abs(shape(0.0) - 1.0) > 1e-9 or shape(1.0) != 0.0:
+        raise ValueError(f"FreezeOut: shape must be a schedule from 1 to 0, where layers freeze; got {shape!r}")
+    if max_events is not None and (isinstance(max_events, bool) or not isinstance(max_events, int) or max_events < 1):
+        raise ValueError(f"FreezeOut: max_events must be a whole number, at least 1; got {max_events!r}")

@@ -1,0 +1,175 @@
+"""A model's layers in the order in which they run: what freezes together, and when its turn is."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from torch import nn
+
+from lehr.freezing.trace import NEVER, Trace, trace
+from lehr.freezing.units import Named, at_depth, blocks, chosen, is_small, unwrapped
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """What freezes together.
+
+    Args:
+        name: of its modules in the model, joined by `+`.
+        modules: those that stop learning statistics and dropping out when it freezes.
+        parameters: those that stop training.
+    """
+
+    name: str
+    modules: tuple[nn.Module, ...]
+    parameters: tuple[nn.Parameter, ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers its parameters hold."""
+        return sum(parameter.numel() for parameter in self.parameters)
+
+
+@dataclass(frozen=True, eq=False)
+class Layers(Sequence[Layer]):
+    """A model and its layers in the order in which they run; printing shows a table.
+
+    Args:
+        model: the model, without wrappers.
+        layers: in order; the last one never freezes.
+    """
+
+    model: nn.Module
+    layers: tuple[Layer, ...]
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Layer]: ...
+    def __getitem__(self, index: int | slice) -> Layer | Sequence[Layer]:
+        return self.layers[index]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __str__(self) -> str:
+        width = max(len(layer.name) for layer in self)
+        return "\n".join(f"{i:>3}  {layer.name:<{width}}  {layer.size:>13,}" for i, layer in enumerate(self))
+
+
+def layers_of(
+    model: nn.Module,
+    example_input: Any = None,
+    *,
+    layers: Iterable[str | nn.Module | Sequence[str | nn.Module]] | None = None,
+    depth: int | None = None,
+) -> Layers:
+    """A model's layers in the order in which they run.
+
+    One forward pass shows which parameters are used when. A layer is a child of a `Sequential`, or a block: an entry of
+    the model's lists of blocks, or what stands beside them. Norms belong to the layer before them, the final norm and
+    the classifier to the last layer. A parameter freezes with the last layer that uses it, so tied embeddings freeze
+    with the output; one outside all layers, such as a class token, with the layer that ran last before its last use.
+    Parameters that do not train, or that the example does not reach, never freeze: the latter count to the last layer.
+
+    Args:
+        model: any module, also inside DDP or compiled; it is left as it was.
+        example_input: what the model is called with: a tensor, a tuple of arguments or a dict of named ones; a small
+            batch is enough. A `Sequential` needs none.
+        layers: which modules are layers, by name or themselves; several that freeze together as a list.
+        depth: instead, make each module that many levels down a layer; at least 1.
+
+    Raises:
+        ValueError: if the model has fewer than two layers, an example is needed, or a named module is not there.
+
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    >>> print(layers_of(model))
+      0  0              9
+      1  2              4
+    """
+    model = unwrapped(model)
+    if layers is not None and depth is not None:
+        raise ValueError("layers_of: give layers or depth, not both")
+    groups = chosen(model, layers) if layers is not None else [[unit] for unit in _units(model, depth)]
+    traced = trace(model, example_input, [unit.module for group in groups for unit in group])
+    groups.sort(key=lambda group: max(traced.entered(unit.module) for unit in group))
+    merged = _merged(groups) if layers is None else groups
+    found = _assembled(model, merged, traced)
+    if len(found) < 2:
+        names = ", ".join(layer.name for layer in found) or "none that train"
+        raise ValueError(
+            f"layers_of: freezing needs at least two layers, and this model has {len(found)} ({names}); "
+            "name its parts with layers=, or choose a depth"
+        )
+    return Layers(model, tuple(found))
+
+
+def _units(model: nn.Module, depth: int | None) -> list[Named]:
+    if depth is None:
+        return blocks(model)
+    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+        raise ValueError(f"layers_of: depth must be a whole number, at least 1; got {depth!r}")
+    return at_depth(model, depth)
+
+
+def _merged(groups: list[list[Named]]) -> list[list[Named]]:
+    """What has no weights to speak of joined to the layer before it, and the final norm to the last layer."""
+    weighted = [place for place, (unit,) in enumerate(groups) if not is_small(unit.module)]
+    merged: list[list[Named]] = []
+    waiting: list[Named] = []  # for the next layer
+    for place, (unit,) in enumerate(groups):
+        if place in weighted:
+            merged.append([*waiting, unit])
+            waiting = []
+        elif not merged or waiting or (_is_norm(unit) and _is_block(merged[-1]) and place > weighted[-2]):
+            waiting.append(unit)
+        else:
+            merged[-1].append(unit)
+    return [*merged, waiting] if waiting else merged
+
+
+def _is_norm(unit: Named) -> bool:
+    return any(True for _ in unit.module.parameters())
+
+
+def _is_block(group: list[Named]) -> bool:
+    return any(True for unit in group for _ in unit.module.children())
+
+
+def _assembled(model: nn.Module, groups: list[list[Named]], traced: Trace) -> list[Layer]:
+    """Each parameter with the group that ran last before its last use, and each group's modules."""
+    entries = sorted((entry, place) for place, group in enumerate(groups) for unit in group
+                     for entry in traced.entries[id(unit.module)])  # fmt: skip
+    moments = [moment for moment, _ in entries]
+    parameters: list[list[nn.Parameter]] = [[] for _ in groups]
+    modules: list[list[nn.Module]] = [[unit.module for unit in group] for group in groups]
+    holders = {id(p): module for module in model.modules() for p in module._parameters.values() if p is not None}
+    inside = [{id(p) for unit in group for p in unit.module.parameters()} for group in groups]
+    for parameter in model.parameters():
+        if not parameter.requires_grad:
+            continue
+        last = traced.last_use(parameter)
+        place = len(groups) - 1 if last == NEVER else entries[max(0, bisect_right(moments, last) - 1)][1]
+        parameters[place].append(parameter)
+        holder = holders[id(parameter)]
+        if last != NEVER and id(parameter) not in inside[place] and not any(True for _ in holder.children()):
+            modules[place].append(holder)  # as for a batch norm that stands outside all that were named
+    kept: list[Layer] = []
+    early: list[nn.Module] = []
+    for group, own, members in zip(groups, parameters, modules, strict=True):
+        if own:
+            name = "+".join(unit.name for unit in group if any(True for _ in unit.module.parameters()))
+            kept.append(Layer(name, (*early, *dict.fromkeys(members)), tuple(own)))
+            early = []
+        elif kept:
+            previous = kept.pop()
+            kept.append(Layer(previous.name, (*previous.modules, *members), previous.parameters))
+        else:
+            early += members
+    return kept

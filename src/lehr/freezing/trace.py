@@ -1,0 +1,144 @@
+"""When a model uses its parameters: one forward pass, read from the graph that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from lehr.state import untouched
+
+NEVER: Final = -1
+"""The moment of what does not happen."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """At which moments modules were entered and parameters used last; moments count operations.
+
+    Args:
+        entries: id of a module -> the moments at which its forward began.
+        uses: id of a parameter -> the moment of its last use.
+    """
+
+    entries: Mapping[int, Sequence[int]]
+    uses: Mapping[int, int]
+
+    def entered(self, module: nn.Module) -> int:
+        """The moment at which the module ran last."""
+        return max(self.entries[id(module)], default=NEVER)
+
+    def last_use(self, parameter: nn.Parameter) -> int:
+        """The moment at which the parameter was used last, `NEVER` if it was not."""
+        return self.uses.get(id(parameter), NEVER)
+
+
+def trace(model: nn.Module, example: Any, modules: Sequence[nn.Module]) -> Trace:
+    """Run the model once, in evaluation mode so that no statistics are learned, and note when things happen.
+
+    A `Sequential` needs no example: its order is known.
+    """
+    if example is None:
+        if not isinstance(model, nn.Sequential) or not _is_listed(model, modules):
+            raise ValueError(
+                "layers_of: give example_input, what the model is called with, to see the order it runs in"
+            )
+        return _listed(model, modules)
+    entries: dict[int, list[int]] = {id(module): [] for module in modules}
+    handles = [
+        module.register_forward_pre_hook(lambda entered, _, known=entries: known[id(entered)].append(_now()))
+        for module in modules
+    ]
+    try:
+        with untouched(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+            model.eval()
+            used = _used(differentiable(call(model, example)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for module in modules:  # one that is used without being called runs when its parameters are used
+        if not entries[id(module)]:
+            entries[id(module)] = [min((used[id(p)][0] for p in module.parameters() if id(p) in used), default=NEVER)]
+    return Trace(entries, {key: last for key, (_, last) in used.items()})
+
+
+def call(model: nn.Module, example: Any) -> Any:
+    """The model's outputs for a tensor, a tuple of arguments or a dict of named ones."""
+    if isinstance(example, Mapping):
+        return model(**example)
+    return model(*example) if isinstance(example, tuple) else model(example)
+
+
+def differentiable(outputs: Any) -> list[Tensor]:
+    """The outputs from which gradients flow: the loss if the model gives one, or else all of them.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    loss = getattr(outputs, "loss", None)
+    leaves = [loss] if isinstance(loss, Tensor) else tree_leaves(outputs)
+    leaves = [part for leaf in leaves for part in ([leaf] if isinstance(leaf, Tensor) else _inside(leaf))]
+    flowing = [leaf for leaf in leaves if leaf.grad_fn is not None]
+    if not flowing:
+        raise ValueError("example_input: no output of the model depends on a parameter that trains")
+    return flowing
+
+
+def _inside(thing: Any) -> list[Tensor]:
+    """The tensors of an object that keeps its results as attributes."""
+    return [value for value in getattr(thing, "__dict__", {}).values() if isinstance(value, Tensor)]
+
+
+def _used(outputs: Sequence[Tensor]) -> dict[int, tuple[int, int]]:
+    """Id of a parameter -> moments of its first and last use, from the graph behind the outputs."""
+    used: dict[int, tuple[int, int]] = {}
+    waiting = [output.grad_fn for output in outputs]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        assert node is not None
+        for source, _ in node.next_functions:
+            if source is None:
+                continue
+            variable = getattr(source, "variable", None)
+            if variable is not None:
+                moment = node._sequence_nr()
+                first, last = used.get(id(variable), (moment, moment))
+                used[id(variable)] = (min(first, moment), max(last, moment))
+            elif source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return used
+
+
+def _now() -> int:
+    """The number of the next operation, as the graph counts them."""
+    node = torch.zeros((), requires_grad=True).clone().grad_fn
+    assert node is not None
+    return int(node._sequence_nr())
+
+
+def _listed(model: nn.Sequential, modules: Sequence[nn.Module]) -> Trace:
+    """The order of the list: what a `Sequential` holds runs one after the other."""
+    entries: dict[int, int] = {}
+    uses: dict[int, int] = {}
+    for moment, (_, module) in enumerate(model.named_modules(remove_duplicate=False)):
+        entries[id(module)] = moment
+        uses.update({id(parameter): moment for parameter in module._parameters.values()})
+    return Trace({id(module): [entries[id(module)]] for module in modules}, uses)
+
+
+def _is_listed(model: nn.Module, modules: Sequence[nn.Module]) -> bool:
+    """Whether all of these modules stand in a `Sequential`, or one inside another."""
+    known: set[int] = set()
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        if type(module) is nn.Sequential:
+            known.update(map(id, module.children()))
+            waiting += module.children()
+    return known.issuperset(map(id, modules))

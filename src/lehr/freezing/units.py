@@ -1,0 +1,109 @@
+"""Which modules of a model are its layers: blocks, not single leaves, unless the user says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+LISTS: Final = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+class Named(NamedTuple):
+    """A module and its name in the model."""
+
+    name: str
+    module: nn.Module
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside `torch.compile` and data-parallel wrappers."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)  # a compiled model
+        if inner is None and (isinstance(model, DistributedDataParallel) or hasattr(model, "rewraps")):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def blocks(model: nn.Module) -> list[Named]:
+    """The children of a `Sequential`; of any other model, the entries of its lists of blocks and all beside them."""
+    if isinstance(model, nn.Sequential):
+        return _unique(Named(name, child) for name, child in model.named_children())
+    found = [unit for name, child in model.named_children() for unit in _expanded(Named(name, child))]
+    return _unique(found) or [Named("", model)]
+
+
+def at_depth(model: nn.Module, depth: int, prefix: str = "") -> list[Named]:
+    """The modules `depth` levels down, and those without children on the way."""
+    found: list[Named] = []
+    for name, child in model.named_children():
+        full = f"{prefix}{name}"
+        if depth == 1 or not any(True for _ in child.children()):
+            found.append(Named(full, child))
+        else:
+            found += at_depth(child, depth - 1, f"{full}.")
+    return _unique(found)
+
+
+def chosen(model: nn.Module, layers: Iterable[str | nn.Module | Sequence[str | nn.Module]]) -> list[list[Named]]:
+    """The modules that a user named.
+
+    Raises:
+        ValueError: if one is not in the model, or comes twice.
+    """
+    names = {id(module): name for name, module in model.named_modules()}
+    modules = dict(model.named_modules())
+    groups: list[list[Named]] = []
+    for entry in layers:
+        several = [entry] if isinstance(entry, str | nn.Module) else list(entry)
+        group = []
+        for one in several:
+            module = modules.get(one) if isinstance(one, str) else one
+            if module is None or id(module) not in names:
+                what = repr(one) if isinstance(one, str) else type(one).__name__
+                raise ValueError(f"layers_of: layers names {what}, which is no module of the model")
+            group.append(Named(names[id(module)], module))
+        groups.append(group)
+    inside = [id(part) for group in groups for unit in group for part in unit.module.modules()]
+    if len(set(inside)) < len(inside):
+        raise ValueError("layers_of: layers names a module twice, or one inside another")
+    return groups
+
+
+def is_small(module: nn.Module) -> bool:
+    """Whether it has no weights to speak of: a norm, an activation, pooling, dropout."""
+    return not any(True for _ in module.children()) and all(p.dim() < 2 for p in module.parameters())
+
+
+def _expanded(unit: Named) -> Iterator[Named]:
+    """A module's blocks, if it holds lists of them, or else itself."""
+    name, module = unit
+    if isinstance(module, LISTS):
+        for key, child in module.named_children():
+            one = Named(f"{name}.{key}", child)
+            if isinstance(child, LISTS) and _holds_blocks(child):
+                yield from _expanded(one)
+            else:
+                yield one
+    elif _holds_blocks(module):
+        for key, child in module.named_children():
+            yield from _expanded(Named(f"{name}.{key}", child))
+    else:
+        yield unit
+
+
+def _holds_blocks(module: nn.Module) -> bool:
+    """Whether there is a list with at least two entries that have parts and parameters."""
+    return any(isinstance(part, LISTS) and sum(map(_is_block, part.children())) >= 2 for part in module.modules())
+
+
+def _is_block(module: nn.Module) -> bool:
+    return any(True for _ in module.children()) and any(True for _ in module.parameters())
+
+
+def _unique(units: Iterable[Named]) -> list[Named]:
+    return list({id(unit.module): unit for unit in reversed(list(units))}.values())[::-1]
