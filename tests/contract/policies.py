@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 import lehr
 from lehr import Moment, Policy, Schedule
@@ -37,15 +38,24 @@ class Plateau(Policy):
         return "Plateau()"
 
 
-Maker = Callable[[int], Policy | Schedule | Sequence[Schedule]]
-"""Number of parameter groups -> a fresh policy."""
+Maker = Callable[[nn.Sequential], Policy | Schedule | Sequence[Schedule]]
+"""A model, each of whose children has a parameter group of its own -> a fresh policy."""
 
 POLICIES: dict[str, Maker] = {
-    "schedule": lambda groups: lehr.Cosine(),
-    "warmup and cycles": lambda groups: lehr.Triangular(cycles=3, low=0.2).after_warmup(0.2) * lehr.Linear(),
-    "one schedule a group": lambda groups: [lehr.Cosine().until((i + 1) / groups) for i in range(groups)],
-    "looks at the loss": lambda groups: Plateau(),
-    "looks at the loss, warmed up": lambda groups: Plateau() * lehr.Linear().after_warmup(0.2),
-    "two that look": lambda groups: Plateau() * Plateau(),
-    "layers and a policy": lambda groups: Plateau() * lehr.Follow(*[lehr.Linear(1, i / groups) for i in range(groups)]),
+    "schedule": lambda model: lehr.Cosine(),
+    "warmup and cycles": lambda model: lehr.Triangular(cycles=3, low=0.2).after_warmup(0.2) * lehr.Linear(),
+    "one schedule a group": lambda model: [lehr.Cosine().until((i + 1) / len(model)) for i in range(len(model))],
+    "looks at the loss": lambda model: Plateau(),
+    "looks at the loss, warmed up": lambda model: Plateau() * lehr.Linear().after_warmup(0.2),
+    "two that look": lambda model: Plateau() * Plateau(),
+    "layers and a policy": lambda model: (
+        Plateau() * lehr.Follow(*[lehr.Linear(1, i / len(model)) for i in range(len(model))])
+    ),
+    "layers that freeze": lambda model: lehr.FreezeOut(lehr.layers_of(model), t0=0.5, how="linear"),
+    "layers that freeze, warmed up": lambda model: (
+        lehr.FreezeOut(lehr.layers_of(model), t0=0.3, max_events=1) * lehr.Constant().after_warmup(0.2)
+    ),
 }
+
+FREEZES = 2
+"""How often the layers of one of these freeze at most."""

@@ -62,7 +62,7 @@ def test_optimizer_loaded_before_the_scheduler_is_built(policy: Maker, tensor: b
     second = Training(policy, tensor=tensor)
     second.model.load_state_dict(first.model.state_dict())
     second.optimizer.load_state_dict(through_a_file(first.optimizer.state_dict()))
-    second.scheduler = lehr.Scheduler(second.optimizer, policy(GROUPS), second.budget)
+    second.scheduler = lehr.Scheduler(second.optimizer, policy(second.model), second.budget)
     second.scheduler.load_state_dict(through_a_file(first.scheduler.state_dict()))
     second.run(9, STEPS)
     assert second.rates == whole.rates[9:]
@@ -133,7 +133,7 @@ def test_groups_added_in_the_middle_join_in(policy: Maker, tensor: bool) -> None
         return
     training, rates = _with_a_new_group(policy, tensor)
     for new, old in rates:
-        assert new == pytest.approx(old * 0.5 / 0.1)
+        assert new == pytest.approx(old * 0.5 / (0.1 / GROUPS))
     assert training.scheduler.base_lrs[-1] == pytest.approx(0.5)
 
 
@@ -145,7 +145,7 @@ def _with_a_new_group(policy: Maker, tensor: bool) -> tuple[Training, list[tuple
     training.optimizer.add_param_group({"params": list(head.parameters()), "lr": lr})
     rates = []
     training.optimizer.register_step_pre_hook(
-        lambda optimizer, *_: rates.append(tuple(float(optimizer.param_groups[i]["lr"]) for i in (3, 0)))
+        lambda optimizer, *_: rates.append(tuple(float(optimizer.param_groups[i]["lr"]) for i in (GROUPS, GROUPS - 1)))
     )
     training.run(8, 16)
     return training, rates  # the very first update already uses the scheduled rate

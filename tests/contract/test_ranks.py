@@ -18,8 +18,9 @@ RANKS = 2
 
 
 def _scheduler(policy: str, budget: lehr.Budget, **arguments: object) -> lehr.Scheduler:
-    groups = [{"params": [torch.zeros(2, requires_grad=True)], "lr": rate(i, tensor=False)} for i in range(GROUPS)]
-    return lehr.Scheduler(torch.optim.SGD(groups), POLICIES[policy](GROUPS), budget, **arguments)  # type: ignore[arg-type]
+    model = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(GROUPS)))
+    groups = [{"params": list(layer.parameters()), "lr": rate(i, tensor=False)} for i, layer in enumerate(model)]
+    return lehr.Scheduler(torch.optim.SGD(groups), POLICIES[policy](model), budget, **arguments)  # type: ignore[arg-type]
 
 
 def _rates(scheduler: lehr.Scheduler, losses: list[float], samples: list[int]) -> list[list[float]]:

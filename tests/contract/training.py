@@ -40,7 +40,7 @@ class Training:
         self.model = torch.nn.Sequential(*layers)
         groups = [{"params": list(m.parameters()), "lr": rate(i, tensor=self.tensor)} for i, m in enumerate(layers)]
         self.optimizer = self.optimizer_kind(groups)  # type: ignore[arg-type]
-        self.scheduler = lehr.Scheduler(self.optimizer, self.policy(GROUPS), self.budget)
+        self.scheduler = lehr.Scheduler(self.optimizer, self.policy(self.model), self.budget)
         self.rates: list[list[float]] = []
 
     def step(self, index: int) -> None:

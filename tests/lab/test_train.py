@@ -113,7 +113,7 @@ def test_a_search_run_does_not_look_at_the_test_set() -> None:
 def test_policies_see_the_loss() -> None:
     from contract.policies import Plateau
 
-    run = train(lab.Method("plateau", Plateau, "tests"))
+    run = train(lab.Method("plateau", "Plateau()", lambda loop: Plateau(), "tests"))
     assert run.rates[0][1] >= run.rates[-1][1]
     assert run.policy == "Plateau()"
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lehr
-from lehr.cli import compare, find, methods, report, show, tasks
+from lehr.cli import compare, find, freeze, methods, report, show, tasks
 
 app = typer.Typer(
     name="lehr",
@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (compare.compare, find.find, show.show, methods.methods, tasks.tasks, report.report):
+for command in (compare.compare, find.find, freeze.freeze, show.show, methods.methods, tasks.tasks, report.report):
     app.command()(command)
 
 

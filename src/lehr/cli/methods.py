@@ -12,5 +12,5 @@ def methods() -> None:
     """List the methods that `lehr compare` knows by name."""
     table = Table("method", "as code", "source")
     for name, method in sorted(lab.METHODS.items()):
-        table.add_row(name, repr(method.policy()), method.source)
+        table.add_row(name, method.code, method.source)
     Console().print(table)

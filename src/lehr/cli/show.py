@@ -37,10 +37,10 @@ def show(
 
 def _curve(text: str) -> lehr.Schedule:
     if text in lab.METHODS:
-        policy = lab.METHODS[text].policy()
-        if not isinstance(policy, lehr.Schedule):
-            raise ValueError(f"{text} looks at training, so there is no curve to draw before it")
-        return policy
+        code = lab.METHODS[text].code
+        if code.startswith("FreezeOut("):
+            raise ValueError(f"{text} has a curve for each layer of a model; lehr freeze draws them")
+        return lehr.parse_schedule(code)
     return lehr.parse_schedule(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
@@ -13,8 +14,13 @@ from lehr.freezing.freeze import freeze, thaw
 from lehr.freezing.layers import Layers
 from lehr.freezing.param_groups import layers_of_groups, split
 from lehr.policy import Follow, Moment, Policy
+from lehr.scheduler import BudgetWarning
 from lehr.schedules import Cosine, Schedule
 
+TOO_MANY: Final = (
+    "FreezeOut: torch.compile compiles anew at each of {} freezes and gives up after {} compilations; "
+    "pass max_events={}"
+)
 HOW: Final = {"linear": 1, "squared": 2, "cubic": 3}
 
 
@@ -78,6 +84,8 @@ class FreezeOut(Policy):
         self.ends = ends(len(layers), t0, how)
         self.schedules = tuple(shape.until(end) * (1.0 / end if scale_lr else 1.0) for end in self.ends)
         self.freezes_at = _in_events(self.ends[:-1], max_events)
+        if layers.compiled and (events := len(set(self.freezes_at))) >= (limit := _recompile_limit()):
+            warnings.warn(TOO_MANY.format(events, limit, limit - 1), BudgetWarning, stacklevel=2)
         self._optimizer: Optimizer | None = None
         self._groups: tuple[int, ...] = ()
         self._due = 0
@@ -157,7 +165,14 @@ class FreezeOut(Policy):
 
 def ends(layers: int, t0: float, how: str) -> tuple[float, ...]:
     """The share of the budget after which each of so many layers freezes; 1 for the last, which does not."""
-    return tuple((t0 + (1.0 - t0) * index / (layers - 1)) ** HOW[how] for index in range(layers))
+    first = ((t0 + (1.0 - t0) * index / (layers - 1)) ** HOW[how] for index in range(layers - 1))
+    return (*first, 1.0)
+
+
+def _recompile_limit() -> int:
+    import torch._dynamo
+
+    return int(torch._dynamo.config.recompile_limit)
 
 
 def _in_events(moments: Sequence[float], most: int | None) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from typing import Any, overload
 from torch import nn
 
 from lehr.freezing.trace import NEVER, Trace, trace
-from lehr.freezing.units import Named, at_depth, blocks, chosen, is_small, unwrapped
+from lehr.freezing.units import Named, at_depth, blocks, chosen, is_compiled, is_small, unwrapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +40,12 @@ class Layers(Sequence[Layer]):
     Args:
         model: the model, without wrappers.
         layers: in order; the last one never freezes.
+        compiled: whether the model was given compiled.
     """
 
     model: nn.Module
     layers: tuple[Layer, ...]
+    compiled: bool = False
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -93,6 +95,7 @@ def layers_of(
       0  0              9
       1  2              4
     """
+    compiled = is_compiled(model)
     model = unwrapped(model)
     if layers is not None and depth is not None:
         raise ValueError("layers_of: give layers or depth, not both")
@@ -104,10 +107,10 @@ def layers_of(
     if len(found) < 2:
         names = ", ".join(layer.name for layer in found) or "none that train"
         raise ValueError(
-            f"layers_of: freezing needs at least two layers, and this model has {len(found)} ({names}); "
+            f"layers_of: freezing needs at least two layers that train, and this model has {len(found)} ({names}); "
             "name its parts with layers=, or choose a depth"
         )
-    return Layers(model, tuple(found))
+    return Layers(model, tuple(found), compiled)
 
 
 def _units(model: nn.Module, depth: int | None) -> list[Named]:

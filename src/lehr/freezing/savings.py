@@ -16,6 +16,29 @@ EMPIRICAL_2017: Final = 1.3
 """By what the released code multiplies the savings of its linear strategy, without saying why."""
 
 
+@dataclass(frozen=True)
+class SavingsRow:
+    """What a plan means for one layer.
+
+    Args:
+        index: of the layer.
+        name: of the layer.
+        freezes_at: the share of the budget after which it freezes; None for never.
+        factor: what its rate starts with.
+        size: how many numbers its parameters hold.
+        cost: its share of an update.
+        saves: the share of the run that its freezing saves.
+    """
+
+    index: int
+    name: str
+    freezes_at: float | None
+    factor: float
+    size: int
+    cost: float
+    saves: float
+
+
 @dataclass(frozen=True, eq=False)
 class Savings:
     """What a plan saves, in shares of what the run would cost without it; printing shows the layers.
@@ -100,20 +123,31 @@ class Savings:
             low, high = (middle, high) if self._with(middle).time > time else (low, middle)
         return self._with((low + high) / 2.0).plan
 
-    def __str__(self) -> str:
+    def rows(self) -> list[SavingsRow]:
+        """What the plan means for each layer."""
         total = self.whole.forward + self.whole.backward
-        width = max(len("layer"), *(len(layer.name) for layer in self.layers))
-        rows = [f"    {'layer':<{width}}     freezes   rate at start   parameters   cost   saves"]
-        factors = [schedule(0.0) for schedule in self.plan.schedules]
-        for index, (cost, factor, at) in enumerate(zip(self.layers, factors, self._freezes_at, strict=True)):
-            freezes = f"{at:>8.1%}" if index < len(self.layers) - 1 else "   never"
-            rows.append(
-                f"{index:>3} {cost.name:<{width}}  {freezes:>10}  {factor:>13.3g}x  {cost.size:>11,}  "
-                f"{(cost.forward + cost.backward) / total:>5.1%}  {cost.backward * (1.0 - at) / total:>5.1%}"
+        last = len(self.layers) - 1
+        return [
+            SavingsRow(
+                index, cost.name, None if index == last else at, schedule(0.0), cost.size,
+                (cost.forward + cost.backward) / total, cost.backward * (1.0 - at) / total,
             )
-        return "\n".join(
-            [*rows, f"predicted to save {self.time:.1%} of the time; at the end {self.memory:.0%} of the memory"]
-        )
+            for index, (cost, schedule, at) in enumerate(
+                zip(self.layers, self.plan.schedules, self._freezes_at, strict=True)
+            )
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        width = max(len("layer"), *(len(layer.name) for layer in self.layers))
+        lines = [f"    {'layer':<{width}}     freezes   rate at start   parameters   cost   saves"]
+        for row in self.rows():
+            freezes = "never" if row.freezes_at is None else f"{row.freezes_at:.1%}"
+            lines.append(
+                f"{row.index:>3} {row.name:<{width}}  {freezes:>10}  {row.factor:>13.3g}x  {row.size:>11,}  "
+                f"{row.cost:>5.1%}  {row.saves:>5.1%}"
+            )
+        lines.append(f"predicted to save {self.time:.1%} of the time; at the end {self.memory:.0%} of the memory")
+        return "\n".join(lines)
 
     @property
     def _freezes_at(self) -> tuple[float, ...]:

@@ -138,7 +138,7 @@ def _is_listed(model: nn.Module, modules: Sequence[nn.Module]) -> bool:
     waiting = [model]
     while waiting:
         module = waiting.pop()
-        if type(module) is nn.Sequential:
+        if type(module).forward is nn.Sequential.forward:
             known.update(map(id, module.children()))
             waiting += module.children()
     return known.issuperset(map(id, modules))

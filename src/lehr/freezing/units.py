@@ -29,6 +29,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def is_compiled(model: nn.Module) -> bool:
+    """Whether the model, or what it wraps, was given to `torch.compile`, or compiled in place."""
+    inner = unwrapped(model)
+    return hasattr(model, "_orig_mod") or inner._compiled_call_impl is not None
+
+
 def blocks(model: nn.Module) -> list[Named]:
     """The children of a `Sequential`; of any other model, the entries of its lists of blocks and all beside them."""
     if isinstance(model, nn.Sequential):

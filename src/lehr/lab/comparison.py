@@ -51,8 +51,8 @@ class Job:
 
     def expected(self) -> dict[str, Any]:
         """What its run must say of itself."""
-        policy = repr(self.method.policy())
-        return {"method": self.method.name, "policy": policy, "seed": self.seed, "lr": self.lr, "share": self.share}
+        method = self.method
+        return {"method": method.name, "policy": method.code, "seed": self.seed, "lr": self.lr, "share": self.share}
 
 
 @dataclass(frozen=True)

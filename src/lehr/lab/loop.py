@@ -36,6 +36,7 @@ class Loop:
         self.layout = _Layout(images=data.train[0].dim() == 4, bf16=bf16)
         self.model = self.layout.model(_fresh(task))
         self.optimizer = task.optimizer(self.model)
+        self._inputs = data.train[0]
         self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task.batch_size, seed, self.layout))
         self.evaluation_passes = 0
 
@@ -51,6 +52,14 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr"] * (lr / first)
         return lr
+
+    def regroup(self, groups: list[dict[str, Any]]) -> None:
+        """Have the same kind of optimizer update these groups, each with all of its options."""
+        self.optimizer = type(self.optimizer)(groups)  # type: ignore[call-arg]
+
+    def example(self) -> Tensor:
+        """The inputs of two training examples."""
+        return self.layout.inputs(self._inputs[:2])
 
     def forward(self) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, outputs and targets of the next batch."""

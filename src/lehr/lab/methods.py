@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import lehr
+from lehr.lab.loop import Loop
 
 
 @dataclass(frozen=True)
@@ -16,26 +18,42 @@ class Method:
 
     Args:
         name: how the command line and the report call it.
-        policy: makes a fresh policy or schedule for one run.
+        code: the policy as code, by which runs are told apart.
+        policy: makes a fresh policy or schedule for one run; may regroup the loop's optimizer.
         source: whom it is from.
     """
 
     name: str
-    policy: Callable[[], lehr.Schedule | lehr.Policy]
+    code: str
+    policy: Callable[[Loop], lehr.Schedule | lehr.Policy]
     source: str
 
 
 def _fixed(name: str, schedule: lehr.Schedule, source: str) -> Method:
-    return Method(name, lambda: schedule, source)
+    return Method(name, repr(schedule), lambda loop: schedule, source)
 
+
+def _freezing(name: str, source: str, **arguments: Any) -> Method:
+    def policy(loop: Loop) -> lehr.Policy:
+        plan = lehr.FreezeOut(lehr.layers_of(loop.model, loop.example()), **arguments)
+        loop.regroup(plan.param_groups(loop.optimizer.param_groups))
+        return plan
+
+    code = f"FreezeOut({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+    return Method(name, code, policy, source)
+
+
+GIVEN: Final = "given on the command line"
 
 METHODS: Final[dict[str, Method]] = {
     method.name: method
     for method in (
+        _fixed("clr_decay", lehr.clr_decay(0.25, 0.2), "Smith 2017, the control without cycles"),
         _fixed("constant", lehr.Constant(), "no schedule"),
         _fixed("cosine", lehr.Cosine(), "Loshchilov and Hutter 2017, no restarts"),
         _fixed("exponential", lehr.Exponential(end=0.01), "decay by a factor of 100 over the run"),
         _fixed("exp_range", lehr.exp_range(cycles=4, low=0.25, end=0.1), "Smith 2017"),
+        _freezing("freezeout", "Brock et al. 2017", t0=0.8, how="cubic"),
         _fixed("htd", lehr.HyperbolicTangent(), "Hsueh, Li and Wu 2019"),
         _fixed("inverse_sqrt", lehr.InverseSqrt().after_warmup(0.1), "Vaswani et al. 2017"),
         _fixed("knee", lehr.knee(), "Iyer et al. 2023, half of the budget at the peak"),
@@ -55,10 +73,10 @@ METHODS: Final[dict[str, Method]] = {
 
 
 def load_methods(text: str) -> list[Method]:
-    """The methods in a comma-separated list of names and schedule expressions.
+    """The methods in a comma-separated list of names and expressions.
 
     Args:
-        text: such as `linear,cosine,Linear().after_warmup(0.1)`.
+        text: such as `linear,Linear().after_warmup(0.1),FreezeOut(t0=0.5, how='linear')`.
 
     Raises:
         ValueError: if one is neither known nor a schedule expression, or comes twice.
@@ -82,7 +100,23 @@ def _load(name: str) -> Method:
         near = difflib.get_close_matches(name, METHODS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"unknown method {name!r}{hint}; see lehr methods, or write a schedule such as Linear()")
-    return _fixed(name, lehr.parse_schedule(name), "given on the command line")
+    if name.startswith("FreezeOut("):
+        return _freezing(name, GIVEN, **_arguments(name))
+    return _fixed(name, lehr.parse_schedule(name), GIVEN)
+
+
+def _arguments(text: str) -> dict[str, Any]:
+    """The named arguments of a call, all of them plain values."""
+    advice = f"cannot read {text}; write it as FreezeOut(t0=0.5, how='linear', scale_lr=False, max_events=4)"
+    try:
+        call = ast.parse(text, mode="eval").body
+        keywords = call.keywords if isinstance(call, ast.Call) and not call.args else None
+        found = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in keywords or ()}
+    except (SyntaxError, ValueError):
+        raise ValueError(advice) from None
+    if keywords is None or found.keys() - {"t0", "how", "scale_lr", "max_events"}:
+        raise ValueError(advice)
+    return found
 
 
 def _parts(text: str) -> list[str]:

@@ -89,8 +89,8 @@ def train(
     """
     loop = Loop(task, data, seed, bf16=settings.bf16)
     lr = loop.set_peak(lr)
-    policy = method.policy()
-    run = Run(method.name, repr(policy), seed, lr, share=share)
+    policy = method.policy(loop)
+    run = Run(method.name, method.code, seed, lr, share=share)
     evaluations = max(1, round(settings.evaluations * share))
     losses: list[float] = []
     due = 1

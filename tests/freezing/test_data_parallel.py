@@ -1,0 +1,158 @@
+"""Two processes that train one model whose layers freeze."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+import lehr
+
+RANKS, STEPS = 2, 12
+pytestmark = pytest.mark.xdist_group("two ranks that freeze")
+
+
+def _model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(3)), nn.Linear(6, 6))
+
+
+def _batch(index: int) -> torch.Tensor:
+    return torch.randn(8, 6, generator=torch.Generator().manual_seed(index))
+
+
+def _plan(model: nn.Module) -> tuple[lehr.FreezeOut, lehr.Scheduler]:
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear")
+    optimizer = torch.optim.AdamW(plan.param_groups(lr=0.01))
+    return plan, lehr.Scheduler(optimizer, plan, lehr.Budget(steps=STEPS))
+
+
+def _train(wrapper: nn.Module, scheduler: lehr.Scheduler, share: slice, *, accumulate: int = 1) -> None:
+    for index in range(STEPS):
+        scheduler.optimizer.zero_grad()
+        for part in range(accumulate):
+            last = part == accumulate - 1
+            with nullcontext() if last else wrapper.no_sync():  # type: ignore[operator]
+                (wrapper(_batch(index * accumulate + part)[share]).square().mean() / accumulate).backward()
+        scheduler.optimizer.step()
+        scheduler.step()
+
+
+def _weights(model: nn.Module) -> list[float]:
+    return [float(x) for p in model.parameters() for x in p.detach().flatten()]
+
+
+def _work(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=RANKS)
+    mine = slice(rank * 4, rank * 4 + 4)
+    found: dict[str, Any] = {}
+
+    model = _model()
+    plan, scheduler = _plan(model)
+    wrapper = lehr.FreezableDataParallel(model)
+    found["unwrapped"] = lehr.layers_of(wrapper).model is model
+    sent: list[int] = []
+
+    def counting(state: object, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+        sent.append(bucket.buffer().numel())
+        gradients = bucket.buffer().div_(RANKS)
+        done = dist.all_reduce(gradients, async_op=True).get_future()
+        return done.then(lambda future: future.value()[0])  # type: ignore[no-any-return]
+
+    counting.__annotations__ = {"bucket": dist.GradBucket, "return": torch.futures.Future[torch.Tensor]}
+    wrapper.register_comm_hook(None, counting)
+    _train(wrapper, scheduler, mine)
+    found["weights"], found["sent"], found["frozen"] = _weights(model), sent, plan.frozen
+    found["names"] = list(wrapper.state_dict()) == list(DistributedDataParallel(_model()).state_dict())
+
+    accumulated = _model()
+    _, scheduler = _plan(accumulated)
+    _train(lehr.FreezableDataParallel(accumulated), scheduler, mine, accumulate=2)
+    found["accumulated"] = _weights(accumulated)
+
+    finding = _model()
+    _, scheduler = _plan(finding)
+    _train(DistributedDataParallel(finding, find_unused_parameters=True), scheduler, mine)
+    found["finding unused"] = _weights(finding)
+
+    sharded = _model()
+    mesh = init_device_mesh("cpu", (RANKS,))
+    for layer in sharded:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(sharded, mesh=mesh)
+    plan, scheduler = _plan(sharded)
+    _train(sharded, scheduler, mine)
+    found["sharded"] = [float(x) for p in sharded.parameters() for x in p.full_tensor().flatten()]  # type: ignore[attr-defined]
+    found["sharded frozen"] = [plan.frozen, sum(p.grad is None for p in sharded.parameters())]
+
+    for name, arguments in (("plain", {}), ("static", {"static_graph": True})):
+        model = _model()
+        _, scheduler = _plan(model)
+        try:
+            _train(DistributedDataParallel(model, **arguments), scheduler, mine)
+        except ValueError as error:
+            found[name] = str(error)
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.start_processes(_work, (str(folder),), nprocs=RANKS, start_method="spawn")  # type: ignore[no-untyped-call]
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]
+
+
+def test_both_ranks_have_the_weights_that_one_process_would_have(ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["weights"] == ranks[1]["weights"]
+    alone = _model()
+    _, scheduler = _plan(alone)
+    _train(alone, scheduler, slice(None))
+    assert ranks[0]["weights"] == pytest.approx(_weights(alone), abs=1e-5)
+    assert ranks[0]["frozen"] == 3
+
+
+def test_fewer_gradients_are_sent_as_layers_freeze(ranks: list[dict[str, Any]]) -> None:
+    """Numbers sent at each update: the layers still training, and no more."""
+    sent = ranks[0]["sent"]
+    layer = 6 * 6 + 6
+    assert sent == [4 * layer] * 3 + [3 * layer] * 3 + [2 * layer] * 3 + [layer] * 3
+
+
+def test_accumulation(ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["accumulated"] == ranks[1]["accumulated"]
+
+
+def test_torchs_wrapper_works_if_it_looks_for_unused_parameters(ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["finding unused"] == pytest.approx(ranks[0]["weights"], abs=1e-6)
+
+
+def test_torchs_plain_wrapper_is_refused_up_front(ranks: list[dict[str, Any]]) -> None:
+    assert "FreezableDataParallel(model)" in ranks[0]["plain"]
+    assert "without static_graph" in ranks[0]["static"]
+
+
+def test_a_model_sharded_layer_by_layer(ranks: list[dict[str, Any]]) -> None:
+    """FSDP's `fully_shard` before the plan is made, and a `Sequential`: what is known to work."""
+    assert ranks[0]["sharded"] == pytest.approx(ranks[0]["weights"], abs=1e-6)
+    assert ranks[0]["sharded frozen"] == [3, 6]
+
+
+def test_it_looks_like_torchs_wrapper(ranks: list[dict[str, Any]]) -> None:
+    assert ranks[0]["names"]
+    assert ranks[0]["unwrapped"]
+
+
+def test_a_static_graph_is_refused() -> None:
+    with pytest.raises(ValueError, match="static_graph"):
+        lehr.FreezableDataParallel(_model(), static_graph=True)
