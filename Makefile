@@ -27,6 +27,7 @@ bench: .venv/installed-dev
 	$(BIN)/python bench/scheduler_step.py
 	$(BIN)/python bench/agreement.py
 	$(BIN)/python bench/range_test.py
+	$(BIN)/python bench/freezing.py
 
 docs: .venv/installed-dev
 	$(BIN)/sphinx-build --nitpicky docs docs/_build/html

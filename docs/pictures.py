@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -54,6 +55,7 @@ def draw_all(folder: Path) -> None:
     for name, expressions in (("shapes", SHAPES), ("cycles", CYCLES), ("recipes", RECIPES), ("operators", OPERATORS)):
         _gallery(expressions).savefig(folder / f"{name}.svg")
     _rebudgeting().savefig(folder / "rebudget.svg")
+    _freezing().savefig(folder / "freezing.svg")
 
 
 def _gallery(expressions: list[str], columns: int = 3) -> Figure:
@@ -87,6 +89,27 @@ def _rebudgeting() -> Figure:
         axes.set(xlabel="updates", ylim=(0, 1.05), xlim=(0, 160))
         _calm(axes)
     figure.axes[0].set_ylabel("factor")
+    return figure
+
+
+def _freezing(layers: int = 8) -> Figure:
+    figure = Figure(figsize=(9.6, 2.6), layout="constrained")
+    model = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(layers)))
+    plans = [
+        lehr.FreezeOut(lehr.layers_of(model), t0=0.8, how="cubic"),
+        lehr.FreezeOut(lehr.layers_of(model), t0=0.5, how="linear", scale_lr=False),
+    ]
+    progress = np.linspace(0.0, 1.0, 400)
+    for place, plan in enumerate(plans, start=1):
+        axes = figure.add_subplot(1, 2, place)
+        for index, (schedule, end) in enumerate(zip(plan.schedules, plan.ends, strict=True)):
+            kept = progress <= end
+            colour = colormaps["viridis"](0.9 * index / (layers - 1))
+            axes.plot(progress[kept], schedule(progress[kept]), color=colour, linewidth=1.6)
+        axes.set(xlim=(0, 1), ylim=(0, None), xlabel="share of the budget")
+        axes.set_title(repr(plan), fontsize=7.5, family="monospace", color=INK)
+        _calm(axes)
+    figure.axes[0].set_ylabel("factor of each layer")
     return figure
 
 

@@ -98,6 +98,7 @@ def _work(rank: int, folder: str) -> None:
     for name, arguments in (("plain", {}), ("static", {"static_graph": True})):
         model = _model()
         _, scheduler = _plan(model)
+        model(_batch(0))  # without the wrapper, as to look at something first
         try:
             _train(DistributedDataParallel(model, **arguments), scheduler, mine)
         except ValueError as error:
@@ -131,6 +132,15 @@ def test_fewer_gradients_are_sent_as_layers_freeze(ranks: list[dict[str, Any]]) 
 
 def test_accumulation(ranks: list[dict[str, Any]]) -> None:
     assert ranks[0]["accumulated"] == ranks[1]["accumulated"]
+    alone = _model()
+    _, scheduler = _plan(alone)
+    for index in range(STEPS):
+        scheduler.optimizer.zero_grad()
+        for part in range(2):
+            (alone(_batch(2 * index + part)).square().mean() / 2).backward()
+        scheduler.optimizer.step()
+        scheduler.step()
+    assert ranks[0]["accumulated"] == pytest.approx(_weights(alone), abs=1e-5)
 
 
 def test_torchs_wrapper_works_if_it_looks_for_unused_parameters(ranks: list[dict[str, Any]]) -> None:

@@ -330,15 +330,85 @@ def test_copies_freeze_on_their_own() -> None:
     scheduler = start(plan, 4)
     for _ in range(2):
         update(model, scheduler)
-    averaged = copy.deepcopy(model)  # as an exponential moving average does
-    averaged.train()
-    assert not averaged[0].training
-    assert averaged[0].train.__self__ is averaged[0]  # type: ignore[attr-defined]
     file = io.BytesIO()
-    torch.save(model, file)
+    torch.save((model, scheduler), file)
     file.seek(0)
-    loaded = torch.load(file, weights_only=False)
-    assert torch.equal(loaded[0][0].weight, model[0][0].weight)
+    for copied, of_copy in (copy.deepcopy((model, scheduler)), torch.load(file, weights_only=False)):
+        assert of_copy.policy.frozen == plan.frozen == 1
+        copied.train()
+        assert [layer.training for layer in copied] == [False, True, True]
+        for _ in range(2):
+            update(copied, of_copy)
+        assert of_copy.policy.frozen == 2
+        of_copy.policy.unfreeze()
+        assert all(layer.training for layer in copied.train())
+    assert plan.frozen == 1
+    assert not model.train()[0].training
+
+
+def test_averaged_weights_get_statistics_of_their_own() -> None:
+    model = chain(3)
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.5, how="linear")
+    scheduler = start(plan, 4)
+    for _ in range(2):
+        update(model, scheduler)
+    averaged = torch.optim.swa_utils.AveragedModel(model)
+    torch.optim.swa_utils.update_bn([torch.randn(64, 4) + 5.0], averaged)
+    assert float(averaged.module[0][1].running_mean.abs().max()) > 0.1
+    assert all(module.training for module in averaged.train().modules())
+
+
+def test_what_was_in_evaluation_mode_stays_there() -> None:
+    model = chain(3)
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.5, how="linear")
+    scheduler = start(plan, 4)
+    model[0][1].eval()
+    for _ in range(2):
+        update(model, scheduler)
+    plan.unfreeze()
+    assert [part.training for part in model[0]] == [True, False, True]
+
+
+def test_what_somebody_thaws_is_frozen_again() -> None:
+    model = chain(3)
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.5, how="linear")
+    scheduler = start(plan, 8, kind=torch.optim.AdamW)
+    for _ in range(5):
+        update(model, scheduler)
+        model.requires_grad_(True)
+    update(model, scheduler)
+    assert not model[0][0].weight.requires_grad
+    assert model[0][0].weight.grad is None
+    assert model[0][0].weight not in scheduler.optimizer.state
+
+
+def test_one_optimizer_a_plan_and_two_plans_of_the_same_layers() -> None:
+    model = chain(4)
+    layers = lehr.layers_of(model)
+    body = [p for layer in layers[:3] for p in layer.parameters]
+    plans = [lehr.FreezeOut(layers, t0=0.25, how="linear") for _ in range(2)]
+    optimizers = [
+        torch.optim.AdamW(plans[0].param_groups(body, lr=0.1)),
+        torch.optim.SGD(plans[1].param_groups(layers[3].parameters, lr=0.1), momentum=0.9),
+    ]
+    schedulers = [lehr.Scheduler(o, p, lehr.Budget(steps=8)) for o, p in zip(optimizers, plans, strict=True)]
+    for _ in range(6):
+        model(torch.randn(8, 4)).square().mean().backward()
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+            optimizer.step()
+            optimizer.zero_grad()
+            scheduler.step()
+    assert [plan.frozen for plan in plans] == [3, 3]
+    assert not optimizers[0].state
+    assert len(optimizers[1].state) == 2
+    with pytest.raises(ValueError, match="this plan drives another optimizer"):
+        lehr.Scheduler(optimizers[1], plans[0], lehr.Budget(steps=8))
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    plan = lehr.FreezeOut(lehr.layers_of(chain(3)))
+    with pytest.raises(ValueError, match="none of the layers' parameters"):
+        lehr.Scheduler(torch.optim.SGD(chain(3).parameters(), lr=0.1), plan, lehr.Budget(steps=8))
 
 
 def test_accumulation_and_scaled_gradients() -> None:

@@ -85,6 +85,58 @@ def test_order_is_that_of_running() -> None:
     assert any(p is model.unused.weight for p in layers[-1].parameters)  # never trains, so never freezes
 
 
+def test_what_the_example_does_not_reach_is_in_the_last_layer() -> None:
+    class WithHead(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.norm, self.end = nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False), nn.Linear(4, 4)
+            self.auxiliary = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+        def forward(self, x: Tensor) -> Any:
+            x = self.norm(self.body(x))
+            return (self.end(x), self.auxiliary(x)) if self.training else self.end(x)
+
+    model = WithHead()
+    first, last = lehr.layers_of(model, torch.zeros(2, 4))
+    assert model.auxiliary[1] in last.modules
+    assert len(last.parameters) == 6
+    assert model.norm in first.modules
+    first, last = lehr.layers_of(model, torch.zeros(2, 4), layers=["body", "end"])
+    assert model.norm in first.modules
+
+
+def test_another_network_with_a_new_head_is_looked_into() -> None:
+    class Backbone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.three = (nn.Linear(32, 32) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.three(self.two(self.one(x)))
+            return out
+
+    class Tuned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.head = Backbone(), nn.Linear(32, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.head(self.backbone(x))
+            return out
+
+    assert names(lehr.layers_of(Tuned(), torch.zeros(1, 32))) == [
+        "backbone.one", "backbone.two", "backbone.three", "head",
+    ]  # fmt: skip
+    model = nn.Sequential(Encoder(), nn.Linear(2, 2))
+    assert len(lehr.layers_of(model, NUMBERS)) == 5
+    assert names(lehr.layers_of(nn.Sequential(Backbone(), nn.Linear(32, 2)))) == ["0", "1"]  # a block is a block
+
+
+def test_a_single_block_and_a_norm() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.LayerNorm(4))
+    assert names(lehr.layers_of(model)) == ["0", "1"]
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten(), nn.Linear(36, 2))
     before = {key: value.clone() for key, value in model.state_dict().items()}

@@ -23,7 +23,7 @@ def _train(*, remember: bool) -> tuple[nn.Sequential, int, list[int]]:
     model[1][0].register_forward_hook(lambda *_: calls.append(1))
     plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear")
     scheduler = lehr.Scheduler(torch.optim.SGD(plan.param_groups(lr=0.1)), plan, lehr.Budget(steps=EPOCHS * 3))
-    forward = lehr.FrozenPrefix(model, plan, EXAMPLES)
+    forward = lehr.FrozenPrefix(model, EXAMPLES)
     inputs = torch.randn(EXAMPLES, 2, 2, generator=torch.Generator().manual_seed(1))
     each_epoch = []
     for epoch in range(EPOCHS):
@@ -52,14 +52,37 @@ def test_the_same_weights_with_fewer_forward_passes() -> None:
 
 
 def test_evaluation_runs_the_whole_model() -> None:
-    model = _model()
-    forward = lehr.FrozenPrefix(model, lehr.FreezeOut(lehr.layers_of(model)), EXAMPLES).eval()
+    model, forward = _frozen()
     inputs = torch.randn(3, 2, 2)
-    assert torch.equal(forward(inputs, torch.arange(3)), model(inputs))
+    forward(inputs, torch.arange(3))
+    forward.eval()
+    others = torch.randn(3, 2, 2)
+    assert torch.equal(forward(others, torch.arange(3)), model(others))
+
+
+def _frozen() -> tuple[nn.Sequential, lehr.FrozenPrefix]:
+    model = _model()
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear")
+    plan.bind(torch.optim.SGD(plan.param_groups(lr=0.1)))
+    plan.arrive(0.9, [0.0, 0.0, 0.0, 1.0])
+    return model, lehr.FrozenPrefix(model, EXAMPLES)
+
+
+def test_outputs_of_other_weights_are_forgotten() -> None:
+    model, forward = _frozen()
+    inputs, numbers = torch.randn(3, 2, 2), torch.arange(3)
+    before = forward(inputs, numbers)
+    model.load_state_dict({key: value + 1 for key, value in model.state_dict().items()})
+    assert not torch.allclose(before, forward(inputs, numbers))
+    assert torch.allclose(forward(inputs, numbers), model(inputs))
+    assert forward.reused == 3
 
 
 def test_only_for_a_sequential() -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
-    plan = lehr.FreezeOut(lehr.layers_of(model))
     with pytest.raises(TypeError, match=r"must be an nn\.Sequential"):
-        lehr.FrozenPrefix(nn.ModuleList(model), plan, 3)  # type: ignore[arg-type]
+        lehr.FrozenPrefix(nn.ModuleList([nn.Linear(2, 2)]), 3)
+    with pytest.raises(ValueError, match="samples must be"):
+        lehr.FrozenPrefix(_model(), 0)
+    _, forward = _frozen()
+    with pytest.raises(ValueError, match="from 0 to 11; got 3 from 10 to 12"):
+        forward(torch.randn(3, 2, 2), torch.arange(10, 13))

@@ -80,6 +80,75 @@ def test_backward_costs_about_twice_the_forward() -> None:
     assert sum(layer.forward for layer in savings.layers) == savings.whole.forward
 
 
+def operations(model: nn.Module, x: torch.Tensor) -> lehr.Savings:
+    return lehr.freeze_savings(model, x, lehr.FreezeOut(lehr.layers_of(model, x)))
+
+
+def test_encoders_are_counted_as_they_train() -> None:
+    """torch has a fused path for encoders that do not train, and its counter does not see it."""
+    block = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    model = nn.Sequential(nn.TransformerEncoder(block, 2, enable_nested_tensor=False), nn.Linear(16, 2))
+    batch, length, width, hidden = 3, 5, 16, 32
+    products = 4 * width * width + 2 * width * hidden + 2 * length * width  # of a block, for each token
+    savings = operations(model, torch.zeros(batch, length, width))
+    assert savings.whole.forward == 2 * batch * length * (2 * products + width * 2)
+    assert savings.whole.backward == pytest.approx(2 * savings.whole.forward, rel=0.3)
+
+
+def test_depthwise_convolutions_are_counted() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 3, padding=1, groups=8), nn.Conv2d(8, 8, 1)
+    )
+    savings = operations(model, torch.zeros(1, 8, 10, 10))
+    first, second, last = savings.layers
+    assert first.forward == 2 * 8 * 9 * 100
+    assert savings.whole.backward == 2 * savings.whole.forward - first.forward  # the input wants no gradient
+    assert (first.backward, second.backward) == (2 * first.forward, second.forward + last.forward)
+
+
+def test_transposed_convolutions_are_counted() -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(8, 4, 2, stride=2), nn.ConvTranspose2d(4, 4, 2, stride=2, groups=2))
+    savings = operations(model, torch.zeros(1, 8, 5, 5))
+    assert [layer.forward for layer in savings.layers] == [2 * 25 * 8 * 4 * 4, 2 * 100 * 4 * 2 * 4]
+    assert savings.whole.backward == 2 * savings.whole.forward - savings.layers[0].forward
+
+
+def test_recurrent_layers_are_counted() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.LSTM(8, 16, batch_first=True), nn.LSTM(16, 16, batch_first=True)
+            self.head = nn.Linear(16, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.head(self.two(self.one(x)[0])[0])
+            return out
+
+    savings = operations(Recurrent(), torch.zeros(3, 5, 8))
+    assert [layer.forward for layer in savings.layers] == [
+        2 * 3 * 5 * 64 * (8 + 16), 2 * 3 * 5 * 64 * (16 + 16), 2 * 3 * 5 * 16 * 2,
+    ]  # fmt: skip
+    assert savings.whole.backward >= 2 * sum(layer.forward for layer in savings.layers[:2])
+
+
+def test_lists_as_layers_are_counted() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+            self.head = nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for block in self.blocks:
+                x = block(x)
+            out: torch.Tensor = self.head(x)
+            return out
+
+    model, x = Listed(), torch.zeros(1, 8)
+    savings = lehr.freeze_savings(model, x, lehr.FreezeOut(lehr.layers_of(model, x, depth=1)))
+    assert [layer.forward for layer in savings.layers] == [2 * 3 * 64, 2 * 16]
+
+
 def test_shares_do_not_depend_on_the_batch() -> None:
     model = models.small_resnet()
     plan = lehr.FreezeOut(lehr.layers_of(model))
@@ -131,6 +200,17 @@ def test_memory_and_events() -> None:
     assert 0 < once.time < every.time < every.most
     assert 0.5 < every.memory < 1
     assert every.memory == once.memory
+
+
+def test_what_is_frozen_now_does_not_matter() -> None:
+    model = models.small_resnet()
+    x, plan = torch.zeros(1, 3, 32, 32), lehr.FreezeOut(lehr.layers_of(model), t0=0.5)
+    before = lehr.freeze_savings(model, x, plan).time
+    plan.bind(torch.optim.SGD(plan.param_groups(lr=0.1)))
+    plan.arrive(0.9, [0.0] * len(plan.layers))
+    assert plan.frozen
+    assert lehr.freeze_savings(model, x, plan).time == before
+    assert not model[0].weight.requires_grad
 
 
 def test_the_model_is_left_as_it_was() -> None:

@@ -19,6 +19,7 @@ from lehr.lab.loop import Loop
 from lehr.lab.train import budget_for
 
 POINTS = 201
+HIGH = 10.0
 
 
 def freeze(
@@ -85,6 +86,9 @@ def _last_lines(savings: lehr.Savings, budget: lehr.Budget | None) -> str:
         f"Predicted to save {savings.time:.1%} of the time (at most {savings.most:.1%}, all but the last frozen), "
         f"and at the end {savings.memory:.0%} of the memory for gradients and what they need."
     )
+    highest = max(row.factor for row in savings.rows())
+    if highest > HIGH:
+        said += f"\nThe first layer starts at {highest:.3g} times the base rate, which may be too much: see --unscaled."
     return said if budget is None else f"{said}\nIn the time of {budget}: {savings.const_time(budget)}."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lehr.finder.curve import course, smoothed
+from lehr.finder.suggest import NoSuggestion
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +35,7 @@ def draw(found: Found, axes: Axes | None) -> Axes:
             axes.axvline(rate, color=COLOURS[name], linewidth=1.2, linestyle="--", label=f"{name} {rate:.2g}")
     values, label = _scores(found)
     if values:
+        _shade_bounds(axes, found)
         other = axes.twinx()
         other.plot([rate for rate, _ in values], [value for _, value in values], color="#8c6d46", linewidth=1.2)
         other.set_ylabel(label, color="#8c6d46")
@@ -44,6 +46,14 @@ def draw(found: Found, axes: Axes | None) -> Axes:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, loc="upper left")
     return axes
+
+
+def _shade_bounds(axes: Axes, found: Found) -> None:
+    try:
+        low, high = found.bounds()
+    except NoSuggestion:
+        return
+    axes.axvspan(low, high, color="#8c6d46", alpha=0.12, linewidth=0, label=f"bounds {low:.2g} to {high:.2g}")
 
 
 def _new_axes() -> Axes:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lehr.freezing.layers import Layers
+from lehr.freezing.layers import Layer, Layers
+from lehr.freezing.operations import counter
 from lehr.freezing.trace import call, differentiable
 from lehr.state import untouched
 
@@ -45,36 +46,43 @@ def layer_costs(layers: Layers, example: Any) -> tuple[list[LayerCost], LayerCos
         ValueError: if no operations were counted.
     """
     model = layers.model
+    forward = [0.0] * len(layers)
     with untouched(model), torch.compiler.set_stance("force_eager"):
         model.eval()  # no statistics are learned from the example, and one example is enough for batch norm
-        with torch.no_grad(), _by_layer(layers) as forward:
-            call(model, example)
-        passes = [_pass(model, example)]
+        for parameter in (parameter for layer in layers for parameter in layer.parameters):
+            parameter.requires_grad_(True)  # some may be frozen now
+        whole_forward, *first = _pass(layers, example, forward)
+        passes = [first]
         for layer in layers[:-1]:
             for parameter in layer.parameters:
                 parameter.requires_grad_(False)
-            passes.append(_pass(model, example))
-    passes.append((0.0, 0.0))  # with the last layer frozen there is no backward pass
-    costs = [
-        LayerCost(layer.name, layer.size, own, max(0.0, before[0] - after[0]), max(0.0, before[1] - after[1]))
-        for layer, own, before, after in zip(layers, forward[:-1], passes, passes[1:], strict=False)
-    ]
+            passes.append(_pass(layers, example)[1:])
     if not passes[0][0]:
         raise ValueError("freeze_savings: torch counts no operations in this model's backward pass")
-    whole = LayerCost("all", sum(layer.size for layer in layers), forward[-1], *passes[0])
-    return costs, whole
+    passes.append([0.0, 0.0])  # with the last layer frozen there is no backward pass
+    costs = [
+        LayerCost(layer.name, layer.size, own, max(0.0, before[0] - after[0]), max(0.0, before[1] - after[1]))
+        for layer, own, before, after in zip(layers, forward, passes, passes[1:], strict=False)
+    ]
+    return costs, LayerCost("all", sum(layer.size for layer in layers), whole_forward, *passes[0])
 
 
-def _pass(model: nn.Module, example: Any) -> tuple[float, float]:
-    """Operations of a backward pass, and bytes kept for it."""
+def _pass(layers: Layers, example: Any, by_layer: list[float] | None = None) -> list[float]:
+    """Operations of a forward and a backward pass, and bytes kept between them."""
+    model = layers.model
     kept = _Kept(model)
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda saved: saved):
+    with (
+        torch.enable_grad(),
+        torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda saved: saved),
+        counter() as forward,
+        _watched(layers, forward, by_layer),
+    ):
         outputs = call(model, example)
     loss = torch.stack([output.float().sum() for output in differentiable(outputs)]).sum()
-    with FlopCounterMode(display=False) as counter:
+    with counter() as backward:
         loss.backward()  # type: ignore[no-untyped-call]
     model.zero_grad()
-    return float(counter.get_total_flops()), float(kept.bytes)
+    return [float(forward.get_total_flops()), float(backward.get_total_flops()), float(kept.bytes)]
 
 
 class _Kept:
@@ -98,27 +106,38 @@ def _memory(tensor: Tensor) -> int:
 
 
 @contextmanager
-def _by_layer(layers: Layers) -> Iterator[list[float]]:
-    """The forward operations of each layer, and of the whole model as the last entry."""
-    counted = [0.0] * (len(layers) + 1)
+def _watched(layers: Layers, counted: FlopCounterMode, by_layer: list[float] | None) -> Iterator[None]:
+    """Add to `by_layer` the operations that are counted while the modules of each layer run."""
     began: list[int] = []
     handles = []
-    with FlopCounterMode(display=False) as counter:
 
-        def enter(module: nn.Module, inputs: Any) -> None:
-            began.append(counter.get_total_flops())
+    def enter(module: nn.Module, inputs: Any) -> None:
+        began.append(counted.get_total_flops())
 
-        for index, layer in enumerate(layers):
+    for index, layer in enumerate(layers if by_layer is not None else ()):
 
-            def leave(module: nn.Module, inputs: Any, outputs: Any, *, index: int = index) -> None:
-                counted[index] += counter.get_total_flops() - began.pop()
+        def leave(module: nn.Module, inputs: Any, outputs: Any, *, index: int = index) -> None:
+            assert by_layer is not None
+            by_layer[index] += counted.get_total_flops() - began.pop()
 
-            outer = [m for m in layer.modules if not any(m is not o and m in set(o.modules()) for o in layer.modules)]
-            for module in outer:
-                handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-        try:
-            yield counted
-        finally:
-            for handle in handles:
-                handle.remove()
-    counted[-1] = float(counter.get_total_flops())
+        for module in _outermost(layer):
+            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _outermost(layer: Layer) -> list[nn.Module]:
+    """The layer's modules that are called, without those inside them."""
+    called: list[nn.Module] = []
+    waiting = list(layer.modules)
+    while waiting:
+        module = waiting.pop()
+        if isinstance(module, nn.ModuleList | nn.ModuleDict):  # which are never called themselves
+            waiting += module.children()
+        else:
+            called.append(module)
+    inner = {id(part) for module in called for part in module.modules() if part is not module}
+    return [module for module in dict.fromkeys(called) if id(module) not in inner]

@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.hooks import RemovableHandle
 
 ADVICE = (
     "this model's layers freeze, and DistributedDataParallel would wait for their gradients for ever: "
@@ -84,21 +85,22 @@ class FreezableDataParallel(nn.Module):
         self._wrapper.append(wrapper)
 
 
-def watch_for_plain_ddp(model: nn.Module) -> None:
-    """See at the model's first forward pass whether it runs in a wrapper that freezing would bring to a halt."""
+def watch_for_plain_ddp(model: nn.Module) -> RemovableHandle | None:
+    """See when the model first runs in a data-parallel wrapper whether freezing would bring that one to a halt."""
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
-        return
+        return None
 
     def look(module: nn.Module, inputs: Any) -> None:
-        if torch.compiler.is_compiling():
+        wrapper = DistributedDataParallel._active_ddp_module
+        if torch.compiler.is_compiling() or wrapper is None:
             return
         handle.remove()
-        wrapper = DistributedDataParallel._active_ddp_module
-        if wrapper is None or getattr(wrapper, "rewraps", False):
+        if getattr(wrapper, "rewraps", False):
             return
         if wrapper.static_graph:
             raise ValueError(f"FreezeOut: {ADVICE} without static_graph")
         if not wrapper.find_unused_parameters:
             raise ValueError(f"FreezeOut: {ADVICE}")
 
-    handle = model.register_forward_pre_hook(look)
+    handle: RemovableHandle = model.register_forward_pre_hook(look)
+    return handle

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from lehr.freezing.data_parallel import watch_for_plain_ddp
 from lehr.freezing.freeze import freeze, thaw
@@ -32,15 +34,16 @@ class FreezeOut(Policy):
 
     t is the share of the budget spent, i = 0..n the layer's index and a the group's base rate; layer n never freezes.
     The scheduler freezes by itself, from progress alone: nothing extra is saved, and a checkpoint from before or after
-    a freeze, or another budget, brings the layers to where they belong. A frozen layer neither trains nor learns
-    statistics nor drops out, whatever `model.train()` says; its gradients and optimizer state are dropped. Composes
-    with schedules: `FreezeOut(layers) * Constant().after_warmup(0.05)`.
+    a freeze, or another budget, brings the layers to where they belong. A frozen layer's modules stay in evaluation
+    mode, whatever `model.train()` says; its gradients and optimizer state are dropped. A plan drives one optimizer; for
+    several make a plan for each, from the same layers. Composes with schedules: `plan * Constant().after_warmup(0.05)`.
 
     Args:
         layers: from `layers_of`.
         t0: when the first layer freezes, before the power is taken; above 0, at most 1.
         how: which power.
-        scale_lr: whether early layers start with a rate higher by 1 / t_i, so that all travel equally far.
+        scale_lr: whether early layers start with a rate higher by 1 / t_i, so that all travel equally far; with a
+            small `t0` that is a high rate (cubic, t0=0.5: 8 times).
         shape: of each layer's way to zero, from 1 to 0; `Cosine()` if not given.
         max_events: at how many moments at most to freeze, at least 1: layers then wait, at rate zero, for the last
             of their event. Under `torch.compile`, which compiles anew at each, at most 7 (its default limit is 8).
@@ -86,7 +89,8 @@ class FreezeOut(Policy):
         self.freezes_at = _in_events(self.ends[:-1], max_events)
         if layers.compiled and (events := len(set(self.freezes_at))) >= (limit := _recompile_limit()):
             warnings.warn(TOO_MANY.format(events, limit, limit - 1), BudgetWarning, stacklevel=2)
-        self._optimizer: Optimizer | None = None
+        self._optimizer: weakref.ref[Optimizer] | None = None
+        self._guard: RemovableHandle | None = None
         self._groups: tuple[int, ...] = ()
         self._due = 0
         self._is_frozen = [False] * len(layers)
@@ -125,24 +129,30 @@ class FreezeOut(Policy):
         """Told which optimizer it is to drive.
 
         Raises:
-            ValueError: if a parameter group mixes layers.
+            ValueError: if a parameter group mixes layers, or none has any, or the plan drives another optimizer.
         """
+        before = self._optimizer() if self._optimizer is not None else None
+        if before is not None and before is not optimizer:
+            raise ValueError("FreezeOut: this plan drives another optimizer; make a second one from the same layers")
         self._groups = layers_of_groups(self.layers, optimizer)
-        self._optimizer = optimizer
-        watch_for_plain_ddp(self.layers.model)
+        self._optimizer = weakref.ref(optimizer)
+        if self._guard is not None:
+            self._guard.remove()
+        self._guard = watch_for_plain_ddp(self.layers.model)
 
     def arrive(self, progress: float, factors: Sequence[float]) -> None:
         """Freeze the layers whose time has come, and thaw those that are to train again."""
         due = bisect_right(self.freezes_at, progress)
-        if due == self._due:
+        if due == self._due and not self._slipped():
             return
         self._due = due
+        optimizer = self._optimizer() if self._optimizer is not None else None
         each = factors if len(factors) == len(self._groups) else tuple(factors) * len(self._groups)
         still_moving = {layer for layer, factor in zip(self._groups, each, strict=True) if factor > 0.0}
         for index, layer in enumerate(self.layers):
             frozen = index < due and index not in still_moving
-            if frozen and not self._is_frozen[index]:
-                freeze(layer, self._optimizer)
+            if frozen:
+                freeze(layer, self.layers.model, optimizer)
             elif self._is_frozen[index] and not frozen:
                 thaw(layer, self.layers.model)
             self._is_frozen[index] = frozen
@@ -154,6 +164,19 @@ class FreezeOut(Policy):
                 thaw(layer, self.layers.model)
         self._is_frozen = [False] * len(self.layers)
         self._due = 0
+
+    def _slipped(self) -> bool:
+        """Whether somebody has let frozen layers train, as `model.requires_grad_(True)` does."""
+        return any(
+            layer.parameters[0].requires_grad
+            for layer, frozen in zip(self.layers, self._is_frozen, strict=True)
+            if frozen
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copying and pickling: the copy's scheduler binds it, and freezes the copied model."""
+        fresh = {"_optimizer": None, "_guard": None, "_due": 0, "_is_frozen": [False] * len(self.layers)}
+        return {**self.__dict__, **fresh}
 
     def __repr__(self) -> str:
         arguments = [f"<{len(self.layers)} layers>", f"t0={self.t0!r}", f"how={self.how!r}"]

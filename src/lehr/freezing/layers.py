@@ -124,13 +124,14 @@ def _units(model: nn.Module, depth: int | None) -> list[Named]:
 def _merged(groups: list[list[Named]]) -> list[list[Named]]:
     """What has no weights to speak of joined to the layer before it, and the final norm to the last layer."""
     weighted = [place for place, (unit,) in enumerate(groups) if not is_small(unit.module)]
+    after = weighted[-2] if len(weighted) > 1 else -1
     merged: list[list[Named]] = []
     waiting: list[Named] = []  # for the next layer
     for place, (unit,) in enumerate(groups):
         if place in weighted:
             merged.append([*waiting, unit])
             waiting = []
-        elif not merged or waiting or (_is_norm(unit) and _is_block(merged[-1]) and place > weighted[-2]):
+        elif not merged or waiting or (_is_norm(unit) and _is_block(merged[-1]) and place > after):
             waiting.append(unit)
         else:
             merged[-1].append(unit)
@@ -147,22 +148,34 @@ def _is_block(group: list[Named]) -> bool:
 
 def _assembled(model: nn.Module, groups: list[list[Named]], traced: Trace) -> list[Layer]:
     """Each parameter with the group that ran last before its last use, and each group's modules."""
-    entries = sorted((entry, place) for place, group in enumerate(groups) for unit in group
-                     for entry in traced.entries[id(unit.module)])  # fmt: skip
+    ran = [group for group in groups if any(traced.entered(unit.module) != NEVER for unit in group)]
+    entries = sorted(
+        (entry, place) for place, group in enumerate(ran) for unit in group for entry in traced.entries[id(unit.module)]
+    )
     moments = [moment for moment, _ in entries]
-    parameters: list[list[nn.Parameter]] = [[] for _ in groups]
-    modules: list[list[nn.Module]] = [[unit.module for unit in group] for group in groups]
-    holders = {id(p): module for module in model.modules() for p in module._parameters.values() if p is not None}
-    inside = [{id(p) for unit in group for p in unit.module.parameters()} for group in groups]
+
+    def place_at(moment: int) -> int:
+        """The group that ran last before the moment; the last one for what never happens."""
+        return len(ran) - 1 if moment == NEVER else entries[max(0, bisect_right(moments, moment) - 1)][1]
+
+    parameters: list[list[nn.Parameter]] = [[] for _ in ran]
     for parameter in model.parameters():
-        if not parameter.requires_grad:
-            continue
-        last = traced.last_use(parameter)
-        place = len(groups) - 1 if last == NEVER else entries[max(0, bisect_right(moments, last) - 1)][1]
-        parameters[place].append(parameter)
-        holder = holders[id(parameter)]
-        if last != NEVER and id(parameter) not in inside[place] and not any(True for _ in holder.children()):
-            modules[place].append(holder)  # as for a batch norm that stands outside all that were named
+        if parameter.requires_grad:
+            parameters[place_at(traced.last_use(parameter))].append(parameter)
+    modules = [[unit.module for unit in group] for group in ran]
+    inside = {id(part) for group in groups for unit in group for part in unit.module.modules()}
+    for leaf in traced.leaves:
+        if id(leaf) not in inside:  # such as a batch norm that stands beside all that were named
+            modules[place_at(traced.entered(leaf))].append(leaf)
+    if modules:
+        modules[-1] += [unit.module for group in groups if group not in ran for unit in group]
+    return _without_empty(ran, parameters, modules)
+
+
+def _without_empty(
+    groups: list[list[Named]], parameters: list[list[nn.Parameter]], modules: list[list[nn.Module]]
+) -> list[Layer]:
+    """The layers, where groups in which nothing trains are joined to the one before them."""
     kept: list[Layer] = []
     early: list[nn.Module] = []
     for group, own, members in zip(groups, parameters, modules, strict=True):

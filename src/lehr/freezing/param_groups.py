@@ -28,7 +28,7 @@ def split(layers: Layers, groups: Iterable[Any], options: Mapping[str, Any]) -> 
         by_layer: dict[int, list[Tensor]] = {}
         for parameter in params:
             by_layer.setdefault(known.get(id(parameter), last), []).append(parameter)
-        rest = {key: value for key, value in group.items() if key != "params"}
+        rest = {key: value for key, value in group.items() if key not in ("params", "param_names")}
         parts += [(layer, {"params": own, **options, **rest}) for layer, own in by_layer.items()]
     return [group for _, group in sorted(parts, key=lambda part: part[0])]
 
@@ -51,6 +51,11 @@ def layers_of_groups(layers: Layers, optimizer: Optimizer) -> tuple[int, ...]:
                 "plan.param_groups(lr=...), or split your own with plan.param_groups(groups)"
             )
         found += held
+    if not any(id(parameter) in known for group in optimizer.param_groups for parameter in group["params"]):
+        raise ValueError(
+            "FreezeOut: the optimizer has none of the layers' parameters; it belongs to another model, or the model's "
+            "parameters were replaced (as by fully_shard) after layers_of looked at them"
+        )
     return tuple(found)
 
 

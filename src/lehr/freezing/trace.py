@@ -23,10 +23,12 @@ class Trace:
     Args:
         entries: id of a module -> the moments at which its forward began.
         uses: id of a parameter -> the moment of its last use.
+        leaves: the model's modules without children.
     """
 
     entries: Mapping[int, Sequence[int]]
     uses: Mapping[int, int]
+    leaves: Sequence[nn.Module]
 
     def entered(self, module: nn.Module) -> int:
         """The moment at which the module ran last."""
@@ -48,10 +50,11 @@ def trace(model: nn.Module, example: Any, modules: Sequence[nn.Module]) -> Trace
                 "layers_of: give example_input, what the model is called with, to see the order it runs in"
             )
         return _listed(model, modules)
-    entries: dict[int, list[int]] = {id(module): [] for module in modules}
+    leaves = [module for module in model.modules() if not any(True for _ in module.children())]
+    entries: dict[int, list[int]] = {id(module): [] for module in (*modules, *leaves)}
     handles = [
-        module.register_forward_pre_hook(lambda entered, _, known=entries: known[id(entered)].append(_now()))
-        for module in modules
+        module.register_forward_pre_hook(lambda entered, _: entries[id(entered)].append(_now()))
+        for module in dict.fromkeys((*modules, *leaves))
     ]
     try:
         with untouched(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
@@ -63,7 +66,7 @@ def trace(model: nn.Module, example: Any, modules: Sequence[nn.Module]) -> Trace
     for module in modules:  # one that is used without being called runs when its parameters are used
         if not entries[id(module)]:
             entries[id(module)] = [min((used[id(p)][0] for p in module.parameters() if id(p) in used), default=NEVER)]
-    return Trace(entries, {key: last for key, (_, last) in used.items()})
+    return Trace(entries, {key: last for key, (_, last) in used.items()}, leaves)
 
 
 def call(model: nn.Module, example: Any) -> Any:
@@ -129,7 +132,8 @@ def _listed(model: nn.Sequential, modules: Sequence[nn.Module]) -> Trace:
     for moment, (_, module) in enumerate(model.named_modules(remove_duplicate=False)):
         entries[id(module)] = moment
         uses.update({id(parameter): moment for parameter in module._parameters.values()})
-    return Trace({id(module): [entries[id(module)]] for module in modules}, uses)
+    leaves = [module for module in model.modules() if not any(True for _ in module.children())]
+    return Trace({key: [moment] for key, moment in entries.items()}, uses, leaves)
 
 
 def _is_listed(model: nn.Module, modules: Sequence[nn.Module]) -> bool:

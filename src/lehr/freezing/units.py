@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+NEARLY_ALL: Final = 0.8
 LISTS: Final = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -36,10 +37,22 @@ def is_compiled(model: nn.Module) -> bool:
 
 
 def blocks(model: nn.Module) -> list[Named]:
-    """The children of a `Sequential`; of any other model, the entries of its lists of blocks and all beside them."""
+    """The children of a `Sequential`; of any other model, the entries of its lists of blocks and all beside them.
+
+    A child that holds nearly all of the model, such as somebody else's network before a new classifier, is looked into.
+    """
+    whole = sum(parameter.numel() for parameter in model.parameters())
     if isinstance(model, nn.Sequential):
-        return _unique(Named(name, child) for name, child in model.named_children())
-    found = [unit for name, child in model.named_children() for unit in _expanded(Named(name, child))]
+        found = [Named(name, child) for name, child in model.named_children()]
+    else:
+        found = [unit for name, child in model.named_children() for unit in _expanded(Named(name, child))]
+    while huge := [unit for unit in found if _size(unit) > NEARLY_ALL * whole and _can_be_split(unit, model)]:
+        place = found.index(huge[0])
+        found[place : place + 1] = [
+            part
+            for key, child in huge[0].module.named_children()
+            for part in _expanded(Named(f"{huge[0].name}.{key}", child))
+        ]
     return _unique(found) or [Named("", model)]
 
 
@@ -105,6 +118,17 @@ def _expanded(unit: Named) -> Iterator[Named]:
 def _holds_blocks(module: nn.Module) -> bool:
     """Whether there is a list with at least two entries that have parts and parameters."""
     return any(isinstance(part, LISTS) and sum(map(_is_block, part.children())) >= 2 for part in module.modules())
+
+
+def _size(unit: Named) -> int:
+    return sum(parameter.numel() for parameter in unit.module.parameters())
+
+
+def _can_be_split(unit: Named, model: nn.Module) -> bool:
+    """Whether it has several parts with weights; a block of a `Sequential` stays whole."""
+    if isinstance(model, nn.Sequential) and not _holds_blocks(unit.module):
+        return False
+    return sum(not is_small(child) for child in unit.module.children()) > 1
 
 
 def _is_block(module: nn.Module) -> bool:

@@ -344,6 +344,9 @@ class Scheduler(LRScheduler):
         count = state["_counter"]
         self._watch()
         self._counter.restore(count)
+        self.policy.bind(self.optimizer)
+        factors = self._factors
+        self.policy.arrive(self.progress, (factors,) if isinstance(factors, float) else factors)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,189 @@
+"""What freezing saves: step times integrated over a run, beside what `lehr.freeze_savings` predicts.
+
+For every number of frozen layers the same network makes a few updates; the numbers take turns. A strategy's time is the
+mean of these step times over the run, weighted by how long the run stays at each. Beside it, in the same rounds,
+freezing as Composer does it: the first parts of all leaf modules from half of the run on, at the ends of 10 epochs,
+without evaluation mode. At the end, a compiled network before and after a freeze.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+import lehr
+from lehr.lab import deep_models, models
+
+EPOCHS = 10
+STRATEGIES = [(how, t0) for how in ("linear", "squared", "cubic") for t0 in (0.5, 0.8)]
+
+
+@dataclass(frozen=True)
+class Network:
+    make: Callable[[], nn.Module]
+    inputs: Callable[[int], torch.Tensor]
+    targets: Callable[[int], torch.Tensor]
+    optimizer: Callable[..., torch.optim.Optimizer]
+    batch: int
+
+
+def _images(batch: int) -> torch.Tensor:
+    return torch.randn(batch, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+
+
+def _sgd(groups: list[dict[str, object]]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=1e-3, momentum=0.9, nesterov=True)
+
+
+def _classes(batch: int) -> torch.Tensor:
+    return torch.randint(0, 10, (batch,))
+
+
+NETWORKS = {
+    "DenseNet-BC, k=12, L=76": Network(lambda: deep_models.densenet_bc(12, 76), _images, _classes, _sgd, 16),
+    "wide ResNet 16-2": Network(lambda: deep_models.wide_resnet(16, 2), _images, _classes, _sgd, 32),
+    "VGG, 6 convolutions": Network(deep_models.vgg, _images, _classes, _sgd, 32),
+    "transformer, 6 blocks": Network(
+        lambda: models.CharTransformer(depth=6), lambda n: torch.randint(0, 65, (n, 64)),
+        lambda n: torch.randint(0, 65, (n, 64)), lambda groups: torch.optim.AdamW(groups, lr=1e-3), 32,
+    ),
+}  # fmt: skip
+
+
+class Bench:
+    """One network, and how long its updates take with so much of it frozen."""
+
+    def __init__(self, network: Network) -> None:
+        torch.manual_seed(0)
+        self.model = network.make().to(memory_format=torch.channels_last)
+        self.example = network.inputs(2)
+        self.inputs, self.targets = network.inputs(network.batch), network.targets(network.batch)
+        self.layers = lehr.layers_of(self.model, self.example)
+        self.plan = lehr.FreezeOut(self.layers, t0=0.5, how="linear")
+        self.optimizer = network.optimizer(self.plan.param_groups())
+        self.plan.bind(self.optimizer)
+        self.leaves = [m for m in self.model.modules() if not any(True for _ in m.children())]
+        self.times: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
+
+    def freeze(self, count: int) -> None:
+        self.plan.arrive(0.0, [1.0] * len(self.layers))
+        if count:
+            factors = [0.0] * count + [1.0] * (len(self.layers) - count)
+            self.plan.arrive(self.plan.ends[count - 1], factors)
+
+    def freeze_as_composer_does(self, count: int) -> None:
+        self.freeze(0)
+        for leaf in self.leaves[:count]:
+            leaf.requires_grad_(False)
+
+    def step(self) -> tuple[float, float, float]:
+        self.optimizer.zero_grad()
+        moments = [time.perf_counter()]
+        outputs = self.model(self.inputs)
+        loss = cross_entropy(outputs.flatten(0, -2), self.targets.flatten())
+        moments.append(time.perf_counter())
+        loss.backward()
+        moments.append(time.perf_counter())
+        self.optimizer.step()
+        moments.append(time.perf_counter())
+        forward, backward, update = (after - before for before, after in pairwise(moments))
+        return forward, backward, update
+
+    def measure(self, rounds: int) -> None:
+        for _ in range(rounds):
+            for count in range(len(self.layers)):
+                self.freeze(count)
+                self.times.setdefault(("lehr", count), []).append(self.step())
+            for epoch in range(EPOCHS // 2, EPOCHS):
+                count = round(2 * (epoch / EPOCHS - 0.5) * len(self.leaves))
+                self.freeze_as_composer_does(count)
+                self.times.setdefault(("composer", epoch), []).append(self.step())
+                self.model.requires_grad_(True)
+        self.freeze(0)
+
+    def seconds(self, kind: str, count: int, part: int | None = None) -> float:
+        rows = self.times[kind, count][1:]  # the first warms up
+        return statistics.median(sum(row) if part is None else row[part] for row in rows)
+
+    def realised(self, plan: lehr.FreezeOut) -> float:
+        points = (0.0, *plan.freezes_at, 1.0)
+        spent = sum(
+            (points[count + 1] - points[count]) * self.seconds("lehr", count) for count in range(len(self.layers))
+        )
+        return 1.0 - spent / self.seconds("lehr", 0)
+
+    def composer(self) -> float:
+        first = EPOCHS // 2
+        spent = first * self.seconds("lehr", 0) + sum(self.seconds("composer", e) for e in range(first, EPOCHS))
+        return 1.0 - spent / EPOCHS / self.seconds("lehr", 0)
+
+    def optimizer_bytes(self, count: int) -> int:
+        self.freeze(count)
+        self.step()
+        return sum(
+            value.nbytes
+            for state in self.optimizer.state.values()
+            for value in state.values()
+            if torch.is_tensor(value)
+        )
+
+
+def compiled(rounds: int) -> str:
+    """How long an update of a compiled network takes with all but the last layer frozen, as a share of before."""
+    bench = Bench(NETWORKS["VGG, 6 convolutions"])
+    bench.model.compile()
+    took = []
+    for count in (0, len(bench.layers) - 1):
+        bench.freeze(count)
+        took.append(statistics.median(sum(bench.step()) for _ in range(3 + 5 * rounds)))
+    least = 1.0 - lehr.freeze_savings(bench.model, bench.example, bench.plan).most
+    return f"compiled VGG, all but the last layer frozen: {took[1] / took[0]:.2f} of an update (predicted {least:.2f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--networks", default="", help="parts of names")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    savings = Table("network", "strategy", "predicted", "realised", "ratio", title="Time saved (target: ratio 0.9)")
+    parts = Table(
+        "network", "frozen", "forward ms", "backward ms", "optimizer ms", "optimizer state", title="One update, medians"
+    )
+    for name, network in NETWORKS.items():
+        if not any(part.lower() in name.lower() for part in arguments.networks.split(",")):
+            continue
+        bench = Bench(network)
+        bench.measure(arguments.rounds)
+        for how, t0 in STRATEGIES:
+            plan = lehr.FreezeOut(bench.layers, t0=t0, how=how)  # type: ignore[arg-type]
+            predicted = lehr.freeze_savings(bench.model, bench.example, plan).time
+            real = bench.realised(plan)
+            savings.add_row(name, f"{how}, t0={t0}", f"{predicted:.1%}", f"{real:.1%}", f"{real / predicted:.2f}")
+        savings.add_row(name, "Composer's", "-", f"{bench.composer():.1%}", "-")
+        last = len(bench.layers) - 1
+        for count in (0, bisect_right(range(last + 1), last / 2) - 1, last):
+            times = (f"{1e3 * bench.seconds('lehr', count, part):.1f}" for part in range(3))
+            parts.add_row(name, f"{count} of {last + 1}", *times, f"{bench.optimizer_bytes(count) / 1e6:.2f} MB")
+    console = Console()
+    console.print(savings)
+    console.print(parts)
+    if not arguments.networks:
+        console.print(compiled(arguments.rounds))
+    console.print(f"torch {torch.__version__}, Python {platform.python_version()}, 1 thread")
+
+
+if __name__ == "__main__":
+    main()
