@@ -14,7 +14,12 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("stop_and_resume", "bit for bit"), ("train_for_a_minute", "lr 0.00e+00  accuracy")]
+    ("name", "said"),
+    [
+        ("stop_and_resume", "bit for bit"),
+        ("train_for_a_minute", "lr 0.00e+00  accuracy"),
+        ("freeze_layers", "5 of 6 layers frozen"),
+    ],
 )
 def test_scripts_run(name: str, said: str) -> None:
     done = subprocess.run(

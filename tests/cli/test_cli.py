@@ -175,3 +175,46 @@ def test_find_says_why_there_is_no_suggestion(
 ) -> None:
     assert lehr(monkeypatch, "find", "--high", "0.1", "--steps", "120") == 0
     assert "No suggestion: the loss still falls at 0.1 and never rises: raise high." in capsys.readouterr().out
+
+
+def test_freeze_shows_layers_and_savings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "rates.svg"
+    assert lehr(monkeypatch, "freeze", "--task", "digits", "--budget", "10ep", "--out", str(path)) == 0
+    shown = capsys.readouterr().out
+    assert "FreezeOut(<3 layers>, t0=0.8, how='cubic')" in shown
+    assert "Predicted to save 24.2% of the time" in shown
+    assert "In the time of 10 epochs: 13.1904 epochs." in shown
+    assert path.read_bytes().startswith(b"<?xml")
+
+
+def test_freeze_finds_the_plan_that_saves_so_much(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lehr(monkeypatch, "freeze", "--task", "digits", "--how", "linear", "--save", "20%", "--max-events", "1") == 0
+    assert "Predicted to save 20.0% of the time" in capsys.readouterr().out
+    assert lehr(monkeypatch, "freeze", "--task", "digits", "--save", "55%") == 0
+    assert "which may be too much: see --unscaled" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--save", "most"), "--save: most is no share"),
+        (("--save", "99%"), "time must be above 0 and at most"),
+        (("--how", "quartic"), "how must be"),
+        (("--budget", "10s"), "a budget in seconds is spent in full"),
+        (("--out", "picture.txt"), "--out: picture.txt must end in"),
+    ],
+)
+def test_freeze_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
+) -> None:
+    assert lehr(monkeypatch, "freeze", "--task", "digits", *arguments) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_show_sends_freezeout_to_freeze(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert lehr(monkeypatch, "show", "freezeout") == 2
+    assert "lehr freeze draws them" in capsys.readouterr().err

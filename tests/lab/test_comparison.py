@@ -140,6 +140,9 @@ def test_files_are_readable_and_unique() -> None:
         ("linear,linear", "--methods names linear twice"),
         ("liner", r"unknown method 'liner' \(did you mean linear\?\)"),
         ("Liner()", "unknown schedule 'Liner'"),
+        ("FreezeOut(0.5)", r"cannot read FreezeOut\(0.5\)"),
+        ("FreezeOut(t=0.5)", "cannot read FreezeOut"),
+        ("FreezeOut(t0=open)", "cannot read FreezeOut"),
     ],
 )
 def test_bad_methods(text: str, message: str) -> None:
@@ -151,4 +154,4 @@ def test_every_method_says_whose_it_is() -> None:
     for name, method in lab.METHODS.items():
         assert method.name == name
         assert method.source
-        assert repr(method.policy())
+        assert method.code

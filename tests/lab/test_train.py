@@ -213,3 +213,18 @@ def test_bad_data() -> None:
     with pytest.raises(ValueError, match="exactly one of|has no unit"):
         budget_for(task(), task().load(), "10")
     assert lehr.Budget.parse("1h").seconds == 3600
+
+
+def test_layers_freeze_while_a_method_trains() -> None:
+    freezing = task(model=lambda: torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)))
+    method = lab.load_methods("FreezeOut(t0=0.25, how='linear')")[0]
+    loop = lab.loop.Loop(freezing, freezing.load(), 0)
+    plan = method.policy(loop)
+    assert isinstance(plan, lehr.FreezeOut)
+    assert plan.ends == (0.25, 1.0)
+    assert [group["lr"] for group in loop.optimizer.param_groups] == [0.5, 0.5]
+    run = lab.train(freezing, freezing.load(), method, lab.Settings("8steps", 4), 0)
+    assert run.policy == "FreezeOut(t0=0.25, how='linear')"
+    assert run.rates[0][1] == pytest.approx(0.5 / 0.25)
+    assert run.rates[-1][1] == 0.0
+    assert run.test is not None

@@ -32,6 +32,14 @@ class FreezableDataParallel(nn.Module):
 
     Raises:
         ValueError: with `static_graph=True`, since the graph changes when a layer freezes.
+
+    >>> store = torch.distributed.HashStore()
+    >>> torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
+    >>> parallel = FreezableDataParallel(model)
+    >>> _ = model[0].requires_grad_(False)
+    >>> parallel(torch.ones(1, 2)).sum().backward()
+    >>> torch.distributed.destroy_process_group()
     """
 
     rewraps = True

@@ -21,6 +21,10 @@ class Layer:
         name: of its modules in the model, joined by `+`.
         modules: those that stop learning statistics and dropping out when it freezes.
         parameters: those that stop training.
+
+    >>> layer = layers_of(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)))[0]
+    >>> layer.name, layer.size
+    ('0', 9)
     """
 
     name: str
@@ -41,6 +45,10 @@ class Layers(Sequence[Layer]):
         model: the model, without wrappers.
         layers: in order; the last one never freezes.
         compiled: whether the model was given compiled.
+
+    >>> layers = layers_of(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)))
+    >>> len(layers), [layer.name for layer in layers]
+    (2, ['0', '1'])
     """
 
     model: nn.Module

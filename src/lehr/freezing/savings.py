@@ -48,6 +48,11 @@ class Savings:
         layers: what each layer costs.
         whole: what the model costs.
         formula: "counted" or "freezeout2017".
+
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+    >>> savings = freeze_savings(model, torch.ones(1, 8), FreezeOut(layers_of(model), t0=0.5, how="linear"))
+    >>> savings.time, savings.speed_at(0.6)
+    (0.1875, 0.75)
     """
 
     plan: FreezeOut
