@@ -53,6 +53,9 @@ METHODS: Final[dict[str, Method]] = {
         _fixed("cosine", lehr.Cosine(), "Loshchilov and Hutter 2017, no restarts"),
         _fixed("exponential", lehr.Exponential(end=0.01), "decay by a factor of 100 over the run"),
         _fixed("exp_range", lehr.exp_range(cycles=4, low=0.25, end=0.1), "Smith 2017"),
+        _fixed(
+            "exp_range_amplitude", lehr.exp_range_amplitude(cycles=4, low=0.25, end=0.1), "as torch and Keras have it"
+        ),
         _freezing("freezeout", "Brock et al. 2017", t0=0.8, how="cubic"),
         _fixed("htd", lehr.HyperbolicTangent(), "Hsueh, Li and Wu 2019"),
         _fixed("inverse_sqrt", lehr.InverseSqrt().after_warmup(0.1), "Vaswani et al. 2017"),
