@@ -80,7 +80,7 @@ class FreezeOut(Policy):
         _check(layers, t0, how, shape, max_events)
         self.layers = layers
         self.t0 = t0
-        self.how: Final = how
+        self.how = how
         self.scale_lr = scale_lr
         self.shape = shape
         self.max_events = max_events
@@ -143,7 +143,7 @@ class FreezeOut(Policy):
     def arrive(self, progress: float, factors: Sequence[float]) -> None:
         """Freeze the layers whose time has come, and thaw those that are to train again."""
         due = bisect_right(self.freezes_at, progress)
-        if due == self._due and not self._slipped():
+        if due == self._due == self.frozen and not self._slipped():
             return
         self._due = due
         optimizer = self._optimizer() if self._optimizer is not None else None
@@ -153,7 +153,7 @@ class FreezeOut(Policy):
             frozen = index < due and index not in still_moving
             if frozen:
                 freeze(layer, self.layers.model, optimizer)
-            elif self._is_frozen[index] and not frozen:
+            elif self._is_frozen[index]:
                 thaw(layer, self.layers.model)
             self._is_frozen[index] = frozen
 
