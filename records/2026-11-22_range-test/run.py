@@ -28,7 +28,7 @@ from lehr.lab.loop import Loop
 from lehr.lab.records import environment
 
 HERE = Path(__file__).parent
-TASKS = {"digits": "10ep", "fashion-mnist": "1ep", "cifar10-quick": "1ep", "tinyshakespeare": "300steps"}
+TASKS = {"digits": "10ep", "fashion-mnist": "300steps", "cifar10-quick": "300steps", "tinyshakespeare": "300steps"}
 LOW, HIGH, STEPS, SEEDS = 1e-5, 10.0, 100, 3
 
 
