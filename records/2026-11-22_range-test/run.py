@@ -29,6 +29,7 @@ from lehr.lab.records import environment
 
 HERE = Path(__file__).parent
 TASKS = {"digits": "10ep", "fashion-mnist": "300steps", "cifar10-quick": "300steps", "tinyshakespeare": "300steps"}
+NAMES = {"lehr": ("valley", "edge / 3"), "torch-lr-finder": ("suggestion",)}
 LOW, HIGH, STEPS, SEEDS = 1e-5, 10.0, 100, 3
 
 
@@ -104,21 +105,31 @@ def one(task_name: str, seed: int) -> dict[str, Any]:
             suggestions = {} if suggestion is None else {"suggestion": suggestion}
         seconds = time.perf_counter() - began
         after = state(loop)
-        results = {}
-        for name in ("valley",) if tool == "lehr" else ("suggestion",):
-            if name in suggestions:
-                settings = lab.Settings(TASKS[task_name], 4)
-                run = lab.train(task, data, lab.METHODS["linear"], settings, seed, suggestions[name])
-                results[name] = {"lr": suggestions[name], "test": run.test, "validation": run.validation}
         row[tool] = {
             "updates": made,
             "seconds": seconds,
             "seconds_an_update": seconds / made,
             "suggestions": suggestions,
             "put_back": {part: same(before[part], after[part]) for part in before},
-            "trained": results,
+            "trained": {},
         }
     return row
+
+
+def train_from(row: dict[str, Any]) -> bool:
+    """Train from the suggestions of a row that are not trained from yet; whether there were any."""
+    task = lab.load_task(row["task"])
+    wanted = []
+    for tool, names in NAMES.items():
+        kept = row[tool]["suggestions"]
+        rates = {**kept, "edge / 3": kept["edge"] / 3} if "edge" in kept else kept
+        wanted += [(row[tool]["trained"], name, rates[name]) for name in names if name in rates]
+    missing = [(trained, name, rate) for trained, name, rate in wanted if name not in trained]
+    for trained, name, rate in missing:
+        settings = lab.Settings(TASKS[row["task"]], 4)
+        run = lab.train(task, task.load(), lab.METHODS["linear"], settings, row["seed"], rate)
+        trained[name] = {"lr": rate, "test": run.test, "validation": run.validation}
+    return bool(missing)
 
 
 def main() -> None:
@@ -129,6 +140,8 @@ def main() -> None:
             if not out.exists():
                 write_json(out, one(task, seed), indent=None)
             row = json.loads(out.read_text())
+            if train_from(row):
+                write_json(out, row, indent=None)
             print(task, seed, f"plain {row['plain_seconds'] / STEPS * 1e3:.1f} ms an update", flush=True)
             for tool in ("lehr", "torch-lr-finder"):
                 kept = row[tool]
