@@ -17,10 +17,10 @@ from lehr.lab.files import write, write_text
 
 MEANING = {
     "steepest": "where the loss falls fastest",
-    "valley": "half-way down the longest fall: a good first choice",
+    "valley": "half-way down the longest fall: on the safe side",
     "slide": "left of the last change of slope",
     "minimum": "a tenth of where the loss is lowest",
-    "edge": "the largest that it bore for a moment; training bears a half or a quarter",
+    "edge": "the largest that it bore for a moment; a third of it is a good first choice",
 }
 
 
