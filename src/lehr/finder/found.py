@@ -51,7 +51,7 @@ class Found:
         return suggest.steepest_rate(*self._below_the_edge())
 
     def valley(self) -> float:
-        """Half-way down the longest fall below the edge; see `valley_rate`. A good first choice."""
+        """Half-way down the longest fall below the edge, which is on the safe side; see `valley_rate`."""
         return suggest.valley_rate(*self._below_the_edge())
 
     def slide(self) -> float:
