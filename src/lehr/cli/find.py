@@ -20,7 +20,7 @@ MEANING = {
     "valley": "half-way down the longest fall: on the safe side",
     "slide": "left of the last change of slope",
     "minimum": "a tenth of where the loss is lowest",
-    "edge": "the largest that it bore for a moment; a third of it is a good first choice",
+    "edge": "the largest that it bore for a moment; with SGD try a third of it, with Adam less than a tenth",
 }
 
 

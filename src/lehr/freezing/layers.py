@@ -116,7 +116,7 @@ def layers_of(
         names = ", ".join(layer.name for layer in found) or "none that train"
         raise ValueError(
             f"layers_of: freezing needs at least two layers that train, and this model has {len(found)} ({names}); "
-            "name its parts with layers=, or choose a depth"
+            "name its parts with layers=, choose a depth, or call unfreeze() of the plan that has frozen them"
         )
     return Layers(model, tuple(found), compiled)
 
