@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -50,7 +51,7 @@ def freeze(
     plan = lehr.FreezeOut(layers, t0=t0, how=strategy, scale_lr=scaled, max_events=max_events or None)
     savings = lehr.freeze_savings(loop.model, loop.example(), plan)
     if save:
-        savings = lehr.freeze_savings(loop.model, loop.example(), savings.plan_for(_share(save)))
+        savings = replace(savings, plan=savings.plan_for(_share(save)))
     console = Console()
     progress = np.linspace(0.0, 1.0, POINTS)
     curves = [schedule(progress) for schedule in savings.plan.schedules]

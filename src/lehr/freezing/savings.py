@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from torch import nn
@@ -163,7 +163,7 @@ class Savings:
         other = FreezeOut(
             plan.layers, t0=t0, how=plan.how, scale_lr=plan.scale_lr, shape=plan.shape, max_events=plan.max_events
         )
-        return Savings(other, self.layers, self.whole, self.formula)
+        return replace(self, plan=other)
 
 
 def freeze_savings(

@@ -345,8 +345,7 @@ class Scheduler(LRScheduler):
         self._watch()
         self._counter.restore(count)
         self.policy.bind(self.optimizer)
-        factors = self._factors
-        self.policy.arrive(self.progress, (factors,) if isinstance(factors, float) else factors)
+        self._tell_policy(self.progress)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
@@ -387,7 +386,10 @@ class Scheduler(LRScheduler):
         self._factors = factors
         self._written.write(progress, factors)
         self.history.add(self.clock.updates, progress, factors)
-        self.policy.arrive(progress, (factors,) if isinstance(factors, float) else factors)
+        self._tell_policy(progress)
+
+    def _tell_policy(self, progress: float) -> None:
+        self.policy.arrive(progress, (self._factors,) if isinstance(self._factors, float) else self._factors)
 
     def _meet_new_groups(self) -> None:
         """Groups were added or replaced: note their base values and give them their rates."""
