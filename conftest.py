@@ -12,12 +12,16 @@ import pytest
 import torch
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+from xdist.scheduler import LoadScopeScheduling
 
 import lehr
 
 hypothesis.settings.register_profile("lehr", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("lehr")
 torch.set_num_threads(1)
+
+ONE_WORKER = (".md", "freezing/test_data_parallel.py")
+"""Files whose tests share a namespace, or a costly set-up."""
 
 
 def _names() -> dict[str, Any]:
@@ -43,11 +47,17 @@ def _example_setup(namespace: dict[str, Any]) -> None:
     namespace.update(_names())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The examples of a page build on each other, so one worker runs them all."""
-    for item in items:
-        if item.path.suffix == ".md":
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+class _PagesTogether(LoadScopeScheduling):
+    """One worker runs a page, whose examples build on each other; any other test goes where there is room."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
+        return file if file.endswith(ONE_WORKER) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _PagesTogether:
+    """Replaces `--dist loadgroup`, whose marks xdist 3.8 loses under pytest 9.2."""
+    return _PagesTogether(config, log)
 
 
 pytest_collect_file = Sybil(

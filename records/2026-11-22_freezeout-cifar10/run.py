@@ -27,7 +27,7 @@ from lehr.lab.loop import Loop
 from lehr.lab.records import environment
 
 HERE = Path(__file__).parent
-UPDATES, BATCH, SEEDS = 1_400, 64, 3
+UPDATES, BATCH, SEEDS = 1_000, 64, 3
 GRID = (0.03, 0.1, 0.3, 1.0)
 SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 NETWORKS = {

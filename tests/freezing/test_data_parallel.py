@@ -19,7 +19,6 @@ from torch.nn.parallel import DistributedDataParallel
 import lehr
 
 RANKS, STEPS = 2, 12
-pytestmark = pytest.mark.xdist_group("two ranks that freeze")
 
 
 def _model() -> nn.Sequential:
