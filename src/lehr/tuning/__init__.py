@@ -1,0 +1,5 @@
+"""Tuning: the learning rate from a local look at the loss."""
+
+from lehr.tuning.parabola import Parabola as Parabola
+from lehr.tuning.parabola import fit_parabola as fit_parabola
+from lehr.tuning.probe import Probe as Probe

@@ -1,0 +1,248 @@
+"""The probe: exact, and without a trace."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import lehr
+from lehr.tuning import Probe, fit_parabola
+
+OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "nesterov, foreach": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, foreach=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, amsgrad=True),
+    "adamw, fused": lambda p: torch.optim.AdamW(p, lr=0.01, fused=True),
+    "adamw, tensor rate": lambda p: torch.optim.AdamW(p, lr=torch.tensor(0.01)),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9),
+    "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.1),
+}
+every_optimizer = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+
+
+class Training:
+    def __init__(self, make: Callable[[Any], torch.optim.Optimizer], seed: int = 0) -> None:
+        torch.manual_seed(seed)
+        self.model = nn.Sequential(
+            nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 8), nn.Linear(8, 1)
+        )
+        groups = [{"params": list(self.model[:2].parameters())}, {"params": list(self.model[2:].parameters())}]
+        self.optimizer = make(groups)
+        self.batches = lehr.Batches([torch.randn(16, 4) for _ in range(5)])
+
+    def loss(self) -> torch.Tensor:
+        x = next(self.batches)
+        return (self.model(x) - x.sum(1, keepdim=True)).square().mean()  # type: ignore[no-any-return]
+
+    def backward(self) -> None:
+        self.optimizer.zero_grad()
+        self.loss().backward()  # type: ignore[no-untyped-call]
+
+    def warm_up(self) -> Training:
+        for _ in range(3):
+            self.backward()
+            self.optimizer.step()
+        self.backward()
+        return self
+
+    def probe(self, **arguments: Any) -> Probe:
+        return Probe(self.model, self.optimizer, self.loss, restore=[self.batches], **arguments)
+
+    def everything(self) -> list[Any]:
+        return [
+            copy.deepcopy(self.model.state_dict()), copy.deepcopy(self.optimizer.state_dict()),
+            [p.grad.clone() for p in self.model.parameters() if p.grad is not None], torch.get_rng_state(),
+            [module.training for module in self.model.modules()],
+        ]  # fmt: skip
+
+    def objects(self) -> list[int]:
+        states = self.optimizer.state.values()
+        return [id(t) for t in [*self.model.parameters(), *(value for state in states for value in state.values())]]
+
+
+def same(one: Any, two: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same, one, two))
+    return bool(one == two)
+
+
+@every_optimizer
+@pytest.mark.parametrize("fresh", [True, False], ids=["first update", "later"])
+def test_one_is_exactly_the_loss_after_the_step(make: Callable[[Any], torch.optim.Optimizer], fresh: bool) -> None:
+    training = Training(make)
+    training.backward() if fresh else training.warm_up()
+    probe = training.probe()
+    here, there = probe(0.0), probe(1.0)
+    with lehr.untouched(training.model, training.batches), torch.no_grad():
+        assert float(training.loss()) == here
+    training.optimizer.step()
+    with torch.no_grad():
+        assert float(training.loss()) == there != here
+
+
+@every_optimizer
+def test_no_trace(make: Callable[[Any], torch.optim.Optimizer]) -> None:
+    training = Training(make).warm_up()
+    before, objects = training.everything(), training.objects()
+    probe = training.probe(batches=2)
+    for factor in (-1.0, 0.5, 1.0, 2.0):
+        probe(factor)
+    assert same(before, training.everything())
+    assert objects == training.objects()
+    assert next(training.batches) is training.batches.loader[4]  # type: ignore[index]
+
+
+def test_no_trace_after_an_error() -> None:
+    training = Training(OPTIMIZERS["adamw"]).warm_up()
+    before = training.everything()
+
+    def broken() -> torch.Tensor:
+        training.model.eval()
+        training.loss()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Probe(training.model, training.optimizer, broken, restore=[training.batches])(1.0)
+    assert same(before, training.everything())
+    fresh = Training(OPTIMIZERS["adamw"])
+    fresh.backward()
+    fresh.probe()(1.0)
+    assert not fresh.optimizer.state
+
+
+def test_every_factor_sees_the_same_batches_and_the_same_dropout() -> None:
+    training = Training(OPTIMIZERS["sgd"]).warm_up()
+    probe = training.probe(batches=3)
+    assert probe.losses(0.7) == probe.losses(0.7)
+    assert len(set(probe.losses(0.0))) == 3
+    assert probe.forward_passes == 9
+
+
+def test_schedulers_and_hooks_see_no_step() -> None:
+    training = Training(OPTIMIZERS["sgd"]).warm_up()
+    scheduler = lehr.Scheduler(training.optimizer, lehr.Linear(), lehr.Budget(steps=10))
+    seen = []
+    training.optimizer.register_step_post_hook(lambda *_: seen.append(1))
+    training.probe()(1.0)
+    training.optimizer.step()
+    scheduler.step()
+    assert scheduler.spent == len(seen) == 1
+
+
+@every_optimizer
+def test_a_factor_is_a_learning_rate(make: Callable[[Any], torch.optim.Optimizer]) -> None:
+    """The loss at factor r is that after a step with r times the rate."""
+    training, other = Training(make).warm_up(), Training(make).warm_up()
+    torch.manual_seed(1)
+    there = training.probe()(1.7)
+    for group in other.optimizer.param_groups:
+        group["lr"] = group["lr"] * 1.7
+    other.optimizer.step()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        assert float(other.loss()) == pytest.approx(there, rel=1e-4)
+
+
+def test_scaled_gradients() -> None:
+    training, scaled = Training(OPTIMIZERS["adamw"]).warm_up(), Training(OPTIMIZERS["adamw"]).warm_up()
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    scaler.scale(torch.ones(1))
+    for p in scaled.model.parameters():
+        assert p.grad is not None
+        p.grad.mul_(1024.0)
+    torch.manual_seed(3)
+    one = training.probe()(1.0)
+    torch.manual_seed(3)
+    assert scaled.probe(scaler=scaler)(1.0) == one
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw"])
+def test_quadratics_are_recovered(name: str) -> None:
+    """Minimiser and edge along the optimizer's own update, whatever it is."""
+    torch.manual_seed(0)
+    model = nn.Linear(6, 1, bias=False).double()
+    curvatures = torch.rand(6, dtype=torch.float64) + 0.1
+
+    def loss() -> torch.Tensor:
+        return 0.5 * (curvatures * model.weight.square()).sum()
+
+    optimizer = OPTIMIZERS[name](model.parameters())
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    optimizer.zero_grad()
+    loss().backward()  # type: ignore[no-untyped-call]
+    probe = Probe(model, optimizer, loss)
+    parabola = fit_parabola([-1.0, 0.0, 1.0], [[probe(r) for r in (-1.0, 0.0, 1.0)]])
+    before = model.weight.detach().clone()
+    start = float(loss().detach())
+    optimizer.step()
+    update = model.weight.detach() - before
+    gradient = curvatures * before
+    exact = float(-(gradient * update).sum() / (curvatures * update.square()).sum())
+    assert parabola.minimiser == pytest.approx(exact, rel=1e-9)
+    with torch.no_grad():
+        model.weight.copy_(before + parabola.edge * update)
+    assert float(loss().detach()) == pytest.approx(start, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"optimizer": "lbfgs"}, ValueError, "LBFGS, whose update is not proportional"),
+        ({"optimizer": "rprop"}, ValueError, "Rprop, whose update is not proportional"),
+        ({"batches": 0}, ValueError, "batches must be"),
+        ({"closure": 3.0}, TypeError, "closure must be a function"),
+        ({"model": 1}, TypeError, r"model must be a torch\.nn\.Module"),
+        ({"model": nn.Linear(1, 1)}, ValueError, "updates no parameter of the model"),
+    ],
+)
+def test_bad_arguments(change: dict[str, Any], error: type[Exception], says: str) -> None:
+    training = Training(OPTIMIZERS["sgd"])
+    makers = {"lbfgs": torch.optim.LBFGS, "rprop": torch.optim.Rprop}
+    arguments = {"model": training.model, "optimizer": training.optimizer, "closure": training.loss, **change}
+    if isinstance(arguments["optimizer"], str):
+        arguments["optimizer"] = makers[arguments["optimizer"]](training.model.parameters())
+    with pytest.raises(error, match=says):
+        Probe(arguments.pop("model"), arguments.pop("optimizer"), arguments.pop("closure"), **arguments)
+
+
+def test_bad_calls() -> None:
+    training = Training(OPTIMIZERS["sgd"]).warm_up()
+    with pytest.raises(ValueError, match="factor must be a finite number"):
+        training.probe()(float("nan"))
+    with pytest.raises(ValueError, match="one loss; got a tensor of shape"):
+        Probe(training.model, training.optimizer, lambda: torch.ones(3))(1.0)
+
+
+def test_a_big_model_is_stepped_in_parts() -> None:
+    """So that the optimizer's state is copied for one part at a time only."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(16, 16) for _ in range(12)))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    model(torch.randn(4, 16)).sum().backward()
+    optimizer.step()
+    sizes = []
+    step = optimizer.step
+
+    def noting() -> None:
+        sizes.append(sum(p.numel() for group in optimizer.param_groups for p in group["params"]))
+        step()
+
+    optimizer.step = noting  # type: ignore[method-assign, assignment]
+    Probe(model, optimizer, lambda: model(torch.ones(1, 16)).sum())(1.0)
+    assert len(sizes) > 5
+    assert max(sizes) <= sum(sizes) / 6
