@@ -58,6 +58,11 @@ from lehr.state import Batches as Batches
 from lehr.state import Checkpoints as Checkpoints
 from lehr.state import RandomState as RandomState
 from lehr.state import untouched as untouched
+from lehr.tuning import Decision as Decision
+from lehr.tuning import LRTuner as LRTuner
+from lehr.tuning import Parabola as Parabola
+from lehr.tuning import Probe as Probe
+from lehr.tuning import fit_parabola as fit_parabola
 
 __version__ = "0.1.0"
 
@@ -71,6 +76,7 @@ __all__ = [
     "Cosine",
     "CyclePlan",
     "CyclicLR",
+    "Decision",
     "Estimate",
     "Exponential",
     "Follow",
@@ -81,6 +87,7 @@ __all__ = [
     "History",
     "HyperbolicTangent",
     "InverseSqrt",
+    "LRTuner",
     "Layer",
     "Layers",
     "Linear",
@@ -88,10 +95,12 @@ __all__ = [
     "Moment",
     "NoSuggestion",
     "OneMinusSqrt",
+    "Parabola",
     "Plan",
     "Policy",
     "Polynomial",
     "Preview",
+    "Probe",
     "RandomState",
     "Rex",
     "Savings",
@@ -105,6 +114,7 @@ __all__ = [
     "edge_rate",
     "exp_range",
     "exp_range_amplitude",
+    "fit_parabola",
     "freeze_savings",
     "knee",
     "layers_of",

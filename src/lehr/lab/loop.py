@@ -18,6 +18,9 @@ from lehr.lab.task import Task
 
 EVALUATION_BATCH: Final = 1_000
 
+PROBED: Final = 3
+"""How many batches a probe looks at."""
+
 
 class Loop:
     """A task's network at its start, and what trains it.
@@ -63,19 +66,33 @@ class Loop:
 
     def forward(self) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, outputs and targets of the next batch."""
-        inputs, targets = next(self.batches)
         self.optimizer.zero_grad()
+        return self._forward()
+
+    def _forward(self) -> tuple[Tensor, Tensor, Tensor]:
+        inputs, targets = next(self.batches)
         with self.layout.autocast():
             outputs = self.model(inputs)
             loss = self.task.loss(outputs, targets)
         return loss, outputs, targets
 
-    def update(self, loss: Tensor) -> None:
-        """One update of the optimizer, from that loss."""
+    def _loss(self) -> Tensor:
+        return self._forward()[0]
+
+    def backward(self, loss: Tensor) -> None:
+        """The gradients of that loss, clipped if the task says so."""
         loss.backward()  # type: ignore[no-untyped-call]
         if self.task.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
+
+    def update(self, loss: Tensor) -> None:
+        """One update of the optimizer, from that loss."""
+        self.backward(loss)
         self.optimizer.step()
+
+    def probe(self) -> lehr.Probe:
+        """Looks along the optimizer's step, at the batches that come next."""
+        return lehr.Probe(self.model, self.optimizer, self._loss, restore=[self.batches], batches=PROBED)
 
     @torch.no_grad()
     def evaluate(self, pairs: Pairs) -> tuple[float, float]:

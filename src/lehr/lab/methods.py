@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import lehr
+from lehr.lab import rules
 from lehr.lab.loop import Loop
 
 
@@ -43,6 +44,25 @@ def _freezing(name: str, source: str, **arguments: Any) -> Method:
     return Method(name, code, policy, source)
 
 
+def _tuning(name: str, source: str, **arguments: Any) -> Method:
+    lehr.LRTuner(**arguments)  # says at once what is wrong with them
+    code = f"LRTuner({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
+    return Method(name, code, lambda loop: lehr.LRTuner(**arguments), source)
+
+
+def _rule(name: str, rule: Callable[[], lehr.Policy], source: str) -> Method:
+    return Method(name, repr(rule()), lambda loop: rule(), source)
+
+
+_BY_ARGUMENTS: Final[dict[str, tuple[Callable[..., Method], str, set[str]]]] = {
+    "FreezeOut": (
+        _freezing,
+        "FreezeOut(t0=0.5, how='linear', scale_lr=False, max_events=4)",
+        {"t0", "how", "scale_lr", "max_events"},
+    ),
+    "LRTuner": (_tuning, "LRTuner(explore=0.35, overhead=0.05)", {"explore", "overhead", "low", "high"}),
+}
+
 GIVEN: Final = "given on the command line"
 
 METHODS: Final[dict[str, Method]] = {
@@ -57,12 +77,17 @@ METHODS: Final[dict[str, Method]] = {
             "exp_range_amplitude", lehr.exp_range_amplitude(cycles=4, low=0.25, end=0.1), "as torch and Keras have it"
         ),
         _freezing("freezeout", "Brock et al. 2017", t0=0.8, how="cubic"),
+        _rule("gen", rules.GeN, "Xu et al. 2025"),
         _fixed("htd", lehr.HyperbolicTangent(), "Hsueh, Li and Wu 2019"),
         _fixed("inverse_sqrt", lehr.InverseSqrt().after_warmup(0.1), "Vaswani et al. 2017"),
         _fixed("knee", lehr.knee(), "Iyer et al. 2023, half of the budget at the peak"),
         _fixed("linear", lehr.Linear(), "Li, Yumer and Ramanan 2020"),
+        _rule("lqa", rules.LQA, "Zhu et al. 2020"),
+        _tuning("lrtuner", "after Iyer et al. 2021; the rule is lehr's"),
         _fixed("one_cycle", lehr.one_cycle(), "Smith and Topin 2018"),
+        _rule("plateau", rules.Plateau, "torch's ReduceLROnPlateau, on the training loss"),
         _fixed("polynomial", lehr.Polynomial(power=0.9), "Chen et al. 2016"),
+        _rule("qlabgrad", rules.QLABGrad, "Fu and Wu 2024"),
         _fixed("rex", lehr.Rex(), "Chen, Wolfe and Kyrillidis 2022"),
         _fixed("sgdr", lehr.WarmRestarts(cycles=3, growth=2), "Loshchilov and Hutter 2017"),
         _fixed("step", lehr.Steps(at=(0.3, 0.6)), "milestones of Li et al. 2020"),
@@ -103,21 +128,23 @@ def _load(name: str) -> Method:
         near = difflib.get_close_matches(name, METHODS, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(f"unknown method {name!r}{hint}; see lehr methods, or write a schedule such as Linear()")
-    if name.startswith("FreezeOut("):
-        return _freezing(name, GIVEN, **_arguments(name))
+    kind = name.partition("(")[0]
+    if kind in _BY_ARGUMENTS:
+        make, advice, known = _BY_ARGUMENTS[kind]
+        return make(name, GIVEN, **_arguments(name, advice, known))
     return _fixed(name, lehr.parse_schedule(name), GIVEN)
 
 
-def _arguments(text: str) -> dict[str, Any]:
+def _arguments(text: str, advice: str, known: set[str]) -> dict[str, Any]:
     """The named arguments of a call, all of them plain values."""
-    advice = f"cannot read {text}; write it as FreezeOut(t0=0.5, how='linear', scale_lr=False, max_events=4)"
+    advice = f"cannot read {text}; write it as {advice}"
     try:
         call = ast.parse(text, mode="eval").body
         keywords = call.keywords if isinstance(call, ast.Call) and not call.args else None
         found = {keyword.arg or "": ast.literal_eval(keyword.value) for keyword in keywords or ()}
     except (SyntaxError, ValueError):
         raise ValueError(advice) from None
-    if keywords is None or found.keys() - {"t0", "how", "scale_lr", "max_events"}:
+    if keywords is None or found.keys() - known:
         raise ValueError(advice)
     return found
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import lehr
 from lehr.lab.data import Data
@@ -30,7 +31,11 @@ class Settings:
 
 @dataclass
 class Run:
-    """What came of one run; `curve` holds a row for each evaluation."""
+    """What came of one run.
+
+    `curve` holds a row for each evaluation, and `decisions` what a tuner saw and did; `forward_passes` includes those
+    of probes, `probe_passes`.
+    """
 
     method: str
     policy: str
@@ -46,6 +51,8 @@ class Run:
     forward_passes: int = 0
     evaluation_passes: int = 0
     share: float = 1.0
+    probe_passes: int = 0
+    decisions: list[dict[str, Any]] = field(default_factory=list)
 
 
 def budget_for(task: Task, data: Data, text: str) -> lehr.Budget:
@@ -94,15 +101,17 @@ def train(
     evaluations = max(1, round(settings.evaluations * share))
     losses: list[float] = []
     due = 1
+    probe = loop.probe() if isinstance(policy, lehr.Policy) and "loss_at" in policy.needs else None
     scheduler = lehr.Scheduler(loop.optimizer, policy, budget_for(task, data, settings.budget).scaled(share))
     while not scheduler.finished:
         loss, _, _ = loop.forward()
         losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
+        if not math.isfinite(losses[-1]) and probe is None:  # a policy that probes may put weights back
             run.diverged_at = scheduler.last_epoch
             break
-        scheduler.observe(loss=loss.detach())
-        loop.update(loss)
+        loop.backward(loss)
+        scheduler.observe(loss=loss.detach(), loss_at=probe)
+        loop.optimizer.step()
         scheduler.step()
         if scheduler.progress >= due / evaluations - 1e-9 or scheduler.finished:
             due = int(scheduler.progress * evaluations + 1e-9) + 1
@@ -112,6 +121,11 @@ def train(
             run.forward_passes += len(losses)
             losses.clear()
     run.forward_passes += len(losses)
+    if probe is not None:
+        run.forward_passes += probe.forward_passes
+        run.probe_passes = probe.forward_passes
+    if isinstance(policy, lehr.LRTuner):
+        run.decisions = [asdict(decision) for decision in policy.history]
     run.updates = scheduler.last_epoch
     run.seconds = scheduler.clock.elapsed()
     run.rates = _thinned([(progress, lr * factors[0]) for _, progress, factors in scheduler.history])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,6 +36,32 @@ def mean(value: Any, among: ProcessGroup | None = None) -> Any:
     dist.all_reduce(shared, group=among)
     shared = shared / dist.get_world_size(among)
     return shared if isinstance(value, torch.Tensor) else float(shared)
+
+
+def mean_along(loss_at: Callable[[float], float], among: ProcessGroup | None = None) -> Callable[[float], float]:
+    """`loss_at` with every loss averaged over a group's ranks; all of them must ask for the same."""
+    return _MeanAlong(loss_at, among) if _several() else loss_at
+
+
+class _MeanAlong:
+    """A `loss_at`, or one that gives the loss of each batch, over ranks; everything else is the original's."""
+
+    def __init__(self, loss_at: Any, among: ProcessGroup | None) -> None:
+        self._loss_at = loss_at
+        self._among = among
+        if hasattr(loss_at, "losses"):
+            self.losses = self._losses
+
+    def __call__(self, factor: float) -> float:
+        return float(mean(float(self._loss_at(factor)), self._among))
+
+    def _losses(self, factor: float, **how: Any) -> list[float]:
+        shared = mean(torch.stack([_shareable(loss) for loss in self._loss_at.losses(factor, **how)]), self._among)
+        losses: list[float] = shared.tolist()
+        return losses
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loss_at, name)
 
 
 def _several() -> bool:

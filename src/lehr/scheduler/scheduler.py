@@ -179,7 +179,7 @@ class Scheduler(LRScheduler):
 
         Args:
             loss: this rank's training loss, a number or a tensor of one; policies see the mean over ranks.
-            loss_at: factor -> loss after a trial step with that factor.
+            loss_at: factor -> loss after a trial step with that factor, such as a `Probe`; averaged over ranks too.
             samples: examples this rank has used since the last update, at least 0; adds up over calls and ranks. Used
                 if the budget counts samples without saying how many an update uses.
             tokens: tokens likewise.
@@ -202,6 +202,8 @@ class Scheduler(LRScheduler):
                 raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({name}=...) before the update")
         if loss is not None:
             loss = ranks.mean(loss.detach() if isinstance(loss, Tensor) else loss, self._data_parallel)
+        if loss_at is not None:
+            loss_at = ranks.mean_along(loss_at, self._data_parallel)
         self._apply(Moment(self.clock.progress, loss, loss_at))
 
     # -- before and beyond the run ----------------------------------------------------------------------------------

@@ -83,8 +83,12 @@ class Probe:
         losses = self.losses(factor)
         return sum(losses) / len(losses)
 
-    def losses(self, factor: float) -> list[float]:
+    def losses(self, factor: float, batches: int | None = None) -> list[float]:
         """The loss of each batch after a trial step with that factor.
+
+        Args:
+            factor: how much of the step.
+            batches: how many to look at; the probe's own number if not given.
 
         Raises:
             ValueError: if `factor` is not finite, or the closure gives no number.
@@ -92,8 +96,21 @@ class Probe:
         if not math.isfinite(factor):
             raise ValueError(f"Probe: factor must be a finite number; got {factor!r}")
         with torch.no_grad(), self._stepped(factor), self._looking():
-            losses = [self._loss() for _ in range(self.batches)]
+            losses = [self._loss() for _ in range(self.batches if batches is None else batches)]
         return torch.stack(losses).tolist()
+
+    def slope(self) -> float:
+        """By how much the loss behind the gradient falls at first for a whole step; needs no forward pass.
+
+        a = -<gradient, Delta>
+        """
+        parameters = self._trained()
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        before = [parameter.detach().clone() for parameter in parameters]
+        scale = 1.0 if self.scaler is None else 1.0 / self.scaler.get_scale()
+        with torch.no_grad(), self._stepped(1.0):
+            along = [(g * (p - b)).sum() for g, p, b in zip(gradients, parameters, before, strict=True)]
+            return -scale * float(torch.stack([part.double() for part in along]).sum())
 
     def _loss(self) -> Tensor:
         loss = self.closure()
@@ -129,13 +146,16 @@ class Probe:
         if factor == 0.0:
             yield
             return
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        parameters = self._trained()
         before = [parameter.detach().clone() for parameter in parameters]
         try:
             self._move(factor, dict(zip(parameters, before, strict=True)))
             yield
         finally:
             torch._foreach_copy_([parameter.detach() for parameter in parameters], before)
+
+    def _trained(self) -> list[Tensor]:
+        return [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
 
     def _move(self, factor: float, before: dict[Tensor, Tensor]) -> None:
         """Step part after part with copies of gradients and state, and go `factor` times as far."""

@@ -1,0 +1,47 @@
+"""What several probes say together, in units that do not depend on the rate at which each was made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from lehr.tuning.parabola import Parabola
+
+KEEP: Final = 0.6
+"""How much of the past each new probe leaves."""
+
+
+@dataclass
+class Pool:
+    """Parabolas of different learning rates, pooled with exponentially falling weights.
+
+        G <- keep G + (1 - keep) a / lr,    K <- keep K + (1 - keep) b / lr^2
+
+    A step is proportional to the rate, so slope / lr and curvature / lr^2 are what probes have in common.
+
+    >>> pool = Pool()
+    >>> pool.add(0.1, Parabola(slope=0.4, curvature=0.2, slope_error=0.01))
+    >>> pool.add(0.2, Parabola(slope=0.8, curvature=0.8, slope_error=0.01))
+    >>> pool.minimiser(0.1), pool.falls(2.0)
+    (2.0, True)
+    """
+
+    slope: float = 0.0
+    curvature: float = 0.0
+    variance: float = 0.0
+
+    def add(self, lr: float, parabola: Parabola) -> None:
+        """Add what was seen at that rate."""
+        new = 1.0 - KEEP
+        self.slope = KEEP * self.slope + new * parabola.slope / lr
+        self.curvature = KEEP * self.curvature + new * parabola.curvature / lr**2
+        self.variance = KEEP**2 * self.variance + (new * parabola.slope_error / lr) ** 2
+
+    def falls(self, errors: float) -> bool:
+        """Whether the loss falls along the steps, by more than so many standard errors."""
+        return self.slope > errors * math.sqrt(self.variance)
+
+    def minimiser(self, lr: float) -> float:
+        """r* = (G / K) / lr, how long the best step would be beside that of `lr`."""
+        return Parabola(self.slope * lr, self.curvature * lr**2).minimiser
