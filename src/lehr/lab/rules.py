@@ -1,7 +1,7 @@
 """Published rules that move the rate by the loss, as policies, to compare with.
 
-All of them start at the base rate. Those that look along the step do so on the same `Probe` as `LRTuner`, on fresh
-batches, where LQA and QLABGrad were published with the batch of the gradient.
+All of them start at the base rate. Those that look along the step do so on the same `Probe` as `LRTuner`, on a fresh
+batch, where LQA and QLABGrad were published with the batch of the gradient.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class QLABGrad(lehr.Policy):
         loss_at: Any = moment.loss_at
         if loss_at is not None:
             slope = loss_at.slope()
-            bend = 2.0 * (loss_at(1.0) - loss_at(0.0) + slope)
+            bend = 2.0 * (_loss(loss_at, 1.0) - _loss(loss_at, 0.0) + slope)
             if slope > 0.0 and bend > 0.0:
                 self.factor *= slope / bend
         return self.factor
@@ -174,4 +174,9 @@ class Plateau(lehr.Policy):
 
 def _parabola(loss_at: Callable[[float], float]) -> lehr.Parabola:
     steps = (-1.0, 0.0, 1.0)
-    return lehr.fit_parabola(steps, [[loss_at(step) for step in steps]])
+    return lehr.fit_parabola(steps, [[_loss(loss_at, step) for step in steps]])
+
+
+def _loss(loss_at: Any, step: float) -> float:
+    """On one batch, as published, whatever the probe's own number."""
+    return loss_at.losses(step, batches=1)[0] if hasattr(loss_at, "losses") else loss_at(step)  # type: ignore[no-any-return]

@@ -1,0 +1,110 @@
+"""LRTuner from starts over four decades, beside schedules at their tuned peaks and rules that move the rate.
+
+    python run.py
+
+For each task: the peak rate of every schedule is chosen on validation, with a seed of its own; then all are run with
+three seeds. Killed at any time, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from lehr import lab
+from lehr.lab.files import write_json
+from lehr.lab.records import environment
+
+HERE = Path(__file__).parent
+SEEDS, SEARCH = 3, 1_000_003
+SGD, ADAMW = (0.01, 0.03, 0.1, 0.3, 1.0), (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+TASKS = {  # budget and rates to search
+    "digits": ("20epochs", SGD),
+    "fashion-mnist": ("500steps", SGD),
+    "tinyshakespeare": ("400steps", ADAMW),
+    "cifar10": ("500steps", SGD),
+}
+SCHEDULES = ("linear", "warmup_linear", "knee", "cosine", "constant")
+STARTS = (1e-4, 5e-3, 0.3)
+ALL_STARTS = (1e-4, 7e-4, 5e-3, 0.04, 0.3, 1.0)
+RIVALS = ("plateau", "gen", "lqa")
+RIVALS_START = (0.01, 1.0)
+SHARES = (0.25, 0.5, 0.75)
+
+
+class Job(NamedTuple):
+    task: str
+    method: str
+    seed: int
+    lr: float
+    share: float = 1.0
+    start: float | None = None
+
+    @property
+    def file(self) -> Path:
+        start = "" if self.start is None else f"_start-{self.start:g}"
+        share = "" if self.share == 1.0 else f"_share-{self.share:g}"
+        return HERE / "runs" / f"{self.task}_{self.method}_lr-{self.lr:.4g}{start}{share}_seed-{self.seed}.json"
+
+
+@cache
+def task(name: str) -> lab.Task:
+    return lab.load_task(name)
+
+
+def train(job: Job) -> dict[str, object]:
+    if not job.file.exists():
+        chosen, search = task(job.task), job.seed >= SEARCH
+        run = lab.train(
+            chosen, chosen.load(), lab.load_methods(job.method)[0],
+            lab.Settings(TASKS[job.task][0], evaluations=1 if search else 8), job.seed, job.lr,
+            share=job.share, look_at_test=not search,
+        )  # fmt: skip
+        write_json(job.file, {"job": job._asdict(), "run": asdict(run), "environment": environment()}, indent=None)
+        print(f"{job.file.stem}: {run.validation}, {run.seconds:.0f} s", flush=True)
+    run_made: dict[str, object] = json.loads(job.file.read_text())["run"]
+    return run_made
+
+
+def best(name: str, method: str) -> float:
+    """The peak rate of that schedule that is best on validation."""
+    sign = 1.0 if task(name).metric.higher_is_better else -1.0
+
+    def score(lr: float) -> float:
+        found = train(Job(name, method, SEARCH, lr))["validation"]
+        return sign * float(found) if isinstance(found, float) else float("-inf")
+
+    return max(TASKS[name][1], key=score)
+
+
+def jobs(name: str) -> Iterator[Job]:
+    peak = best(name, "linear")
+    for seed in range(SEEDS):
+        for start in ALL_STARTS if name == "digits" else STARTS:
+            yield Job(name, "lrtuner", seed, peak * start, start=start)
+        for method in SCHEDULES:
+            yield Job(name, method, seed, best(name, method))
+    for seed in range(SEEDS):
+        for share in SHARES:
+            yield Job(name, "warmup_linear", seed, best(name, "warmup_linear"), share)
+    for seed in range(SEEDS):
+        for method in (*RIVALS, "qlabgrad") if name == "digits" else RIVALS:
+            for start in RIVALS_START:
+                yield Job(name, method, seed, peak * start, start=start)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for name in TASKS:
+        for job in jobs(name):
+            train(job)
+
+
+if __name__ == "__main__":
+    main()
