@@ -34,7 +34,7 @@ SCHEDULES = ("linear", "warmup_linear", "knee", "cosine", "constant")
 STARTS = (1e-4, 5e-3, 0.3)
 ALL_STARTS = (1e-4, 7e-4, 5e-3, 0.04, 0.3, 1.0)
 RIVALS = ("plateau", "gen", "lqa")
-RIVALS_START = (0.01, 1.0)
+RIVALS_STARTS = (0.01, 1.0)
 SHARES = (0.25, 0.5, 0.75)
 
 
@@ -95,7 +95,7 @@ def jobs(name: str) -> Iterator[Job]:
             yield Job(name, "warmup_linear", seed, best(name, "warmup_linear"), share)
     for seed in range(SEEDS):
         for method in (*RIVALS, "qlabgrad") if name == "digits" else RIVALS:
-            for start in RIVALS_START:
+            for start in RIVALS_STARTS if name == "digits" else RIVALS_STARTS[:1]:
                 yield Job(name, method, seed, peak * start, start=start)
 
 

@@ -55,6 +55,10 @@ POLICIES: dict[str, Maker] = {
     "layers that freeze, warmed up": lambda model: (
         lehr.FreezeOut(lehr.layers_of(model), t0=0.3, max_events=1) * lehr.Constant().after_warmup(0.2)
     ),
+    "tuner": lambda model: lehr.LRTuner(),
+    "tuner and layers": lambda model: (
+        lehr.LRTuner(explore=0.5) * lehr.Follow(*[lehr.Linear(1, i / len(model)) for i in range(len(model))])
+    ),
 }
 
 FREEZES = 2

@@ -53,8 +53,8 @@ OPTIMIZERS = {
 
 def drive(compiled: Compiled, scheduler: lehr.Scheduler, updates: int) -> list[list[float]]:
     rates = []
-    for _ in range(updates):
-        scheduler.observe(loss=1.0)
+    for update in range(updates):
+        scheduler.observe(loss=1.0 - update / updates, loss_at=lambda factor: (1.0 - factor / 8.0) ** 2)
         rates.append([float(group["lr"]) for group in compiled.optimizer.param_groups])
         compiled.update()
         scheduler.step()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -104,7 +105,7 @@ def test_skipped_updates_spend_nothing(policy: Maker) -> None:
             inputs = torch.randn(8, 6)
             training.optimizer.zero_grad()
             loss = training.model(inputs).square().mean() * (math.inf if index in (2, 3) else 1.0)
-            training.scheduler.observe(loss=0.5)
+            training.scheduler.observe(loss=0.5, loss_at=lambda factor: (1.0 - factor / 8.0) ** 2)
             scaler.scale(loss).backward()
             scaler.step(training.optimizer)
             scaler.update()
@@ -127,7 +128,7 @@ def test_nothing_raises_past_the_end(policy: Maker, tensor: bool) -> None:
 @every_policy
 @both_kinds_of_rate
 def test_groups_added_in_the_middle_join_in(policy: Maker, tensor: bool) -> None:
-    if policy in (POLICIES["one schedule a group"], POLICIES["layers and a policy"]):
+    if policy in (POLICIES[name] for name in ("one schedule a group", "layers and a policy", "tuner and layers")):
         with pytest.raises(ValueError, match=r"3 (schedules|factors) for 4 parameter groups"):
             _with_a_new_group(policy, tensor)
         return
@@ -153,9 +154,24 @@ def _with_a_new_group(policy: Maker, tensor: bool) -> tuple[Training, list[tuple
 
 @every_policy
 def test_the_state_is_small_and_plain(policy: Maker) -> None:
-    state = Training(policy).run(0, 5).scheduler.state_dict()
-    assert len(repr(state)) < 3_000
+    training = Training(policy).run(0, 5)
+    state = training.scheduler.state_dict()
+    held = [value for value in _leaves(state) if isinstance(value, torch.Tensor) and value.numel() > 1]
+    others = [value for value in _leaves(state) if not isinstance(value, torch.Tensor)]
+    assert (
+        sum(tensor.numel() for tensor in held) <= 2 * training.weights().numel()
+    )  # weights and momentum to go back to
+    assert len(repr(others)) < 3_000
     assert through_a_file(state).keys() == state.keys()
+
+
+def _leaves(value: object) -> Iterator[object]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else None
+    if inner is None:
+        yield value
+    else:
+        for one in inner:
+            yield from _leaves(one)
 
 
 @every_policy
@@ -168,7 +184,7 @@ def test_no_cycles_keep_the_optimizer_alive(policy: Maker) -> None:
     try:
         training = Training(policy).run(0, 3)
         optimizer, scheduler = weakref.ref(training.optimizer), weakref.ref(training.scheduler)
-        del training.scheduler
+        del training.scheduler, training.probe
         assert scheduler() is None
         assert not training.optimizer._optimizer_step_post_hooks
         del training.optimizer

@@ -26,7 +26,7 @@ def _scheduler(policy: str, budget: lehr.Budget, **arguments: object) -> lehr.Sc
 def _rates(scheduler: lehr.Scheduler, losses: list[float], samples: list[int]) -> list[list[float]]:
     rates = []
     for loss, count in zip(losses, samples, strict=True):
-        scheduler.observe(loss=loss, samples=count)
+        scheduler.observe(loss=loss, samples=count, loss_at=lambda factor, own=loss: (1.0 - factor * own / 9.0) ** 2)
         rates.append(scheduler.get_last_lr())
         scheduler.optimizer.step()
         scheduler.step()

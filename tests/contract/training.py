@@ -41,6 +41,7 @@ class Training:
         groups = [{"params": list(m.parameters()), "lr": rate(i, tensor=self.tensor)} for i, m in enumerate(layers)]
         self.optimizer = self.optimizer_kind(groups)  # type: ignore[arg-type]
         self.scheduler = lehr.Scheduler(self.optimizer, self.policy(self.model), self.budget)
+        self.probe = lehr.Probe(self.model, self.optimizer, self._fresh_loss, batches=2)
         self.rates: list[list[float]] = []
 
     def step(self, index: int) -> None:
@@ -49,11 +50,15 @@ class Training:
         inputs = torch.randn(8, 6, generator=generator)
         self.optimizer.zero_grad()
         loss = (self.model(inputs) - inputs.flip(1)).square().mean()
-        self.scheduler.observe(loss=loss.detach())
         loss.backward()  # type: ignore[no-untyped-call]
+        self.scheduler.observe(loss=loss.detach(), loss_at=self.probe)
         self.rates.append([float(group["lr"]) for group in self.optimizer.param_groups])
         self.optimizer.step()
         self.scheduler.step()
+
+    def _fresh_loss(self) -> torch.Tensor:
+        inputs = torch.randn(8, 6)
+        return (self.model(inputs) - inputs.flip(1)).square().mean()  # type: ignore[no-any-return]
 
     def run(self, start: int, stop: int) -> Training:
         for index in range(start, stop):

@@ -16,8 +16,8 @@ class Decision:
         progress: share of the budget spent.
         factor: of the base rates, at that moment.
         goal: the factor that was decided on.
-        what: "look" is the line search before the first update; "climb" and "raise" go up, "stop" ends the climb,
-            "hold" changes nothing, and "put back" returns to earlier weights with a lower rate.
+        what: "look" is the line search before the first update; "climb" and "raise" go up,
+            "stop" ends the climb, "hold" changes nothing, and "put back" returns to earlier weights at a lower rate.
         steps: the trial steps, as multiples of the update.
         losses: the mean loss after each.
         slope: a of the parabola through them.

@@ -16,7 +16,13 @@ SHORTEST: Final = 4.0
 """Over how many updates it is smoothed at least."""
 
 RISE: Final = 0.5
-"""By which share of the loss at the start it must have risen above that to count as blown up."""
+"""By which share of the loss at the start it must have risen above that to count as blown up, noise apart."""
+
+NOISE: Final = 4.0
+"""How many standard errors of the smoothed loss are taken for noise."""
+
+FALL: Final = 0.1
+"""By which share of the loss at the start it must have fallen to count as fallen, noise apart."""
 
 STUCK: Final = 0.97
 """Above which share of the loss at the start training has not begun."""
@@ -24,7 +30,7 @@ STUCK: Final = 0.97
 
 @dataclass
 class Guard:
-    """The training loss, smoothed, beside what it was at the start and at its best.
+    """The training loss, smoothed, beside what it was at the start and at its best since weights were put back.
 
     >>> guard = Guard()
     >>> for update in range(50):
@@ -39,6 +45,10 @@ class Guard:
     loss: float = math.nan
     start: float = math.nan
     seen: int = 0
+    variance: float = 0.0
+    calm: float = 0.0
+    memory: float = SHORTEST
+    best: float = math.inf
     finite: bool = True
 
     def see(self, loss: float, progress: float) -> None:
@@ -49,16 +59,21 @@ class Guard:
             return
         if math.isnan(self.loss):
             self.loss = loss
-        total = self.seen / progress if progress > 0.0 else math.inf
-        memory = max(SHORTEST, MEMORY * total) if math.isfinite(total) else math.inf
-        self.loss += max(1.0 / memory, 1.0 / self.seen) * (loss - self.loss)
+        if progress > 0.0:
+            self.memory = max(SHORTEST, MEMORY * self.seen / progress)
+        weight = max(1.0 / self.memory, 1.0 / self.seen)
+        self.variance += weight * ((loss - self.loss) ** 2 - self.variance)
+        self.loss += weight * (loss - self.loss)
         if progress < START or math.isnan(self.start):
-            self.start = self.loss
+            self.start, self.calm = self.loss, self.variance
+        self.best = min(self.best, self.loss)
 
     @property
     def blown(self) -> bool:
-        """Whether the loss is not finite, or far above that of the start."""
-        return not self.finite or self.loss > self.start + RISE * abs(self.start)
+        """Whether the loss is not finite, far above that of the start, or back there after it had fallen."""
+        noise = NOISE * math.sqrt(min(self.variance, self.calm) / self.memory)
+        above = self.loss > self.start + RISE * abs(self.start) + noise
+        return not self.finite or above or (self.stuck and self.best < self.start - FALL * abs(self.start) - noise)
 
     @property
     def stuck(self) -> bool:
@@ -67,7 +82,7 @@ class Guard:
 
     def forget(self) -> None:
         """Weights were put back: the loss is that of the start until news come."""
-        self.loss, self.finite = self.start, True
+        self.loss, self.best, self.finite = self.start, math.inf, True
 
     def state_dict(self) -> dict[str, Any]:
         """What to remember."""

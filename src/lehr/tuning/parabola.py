@@ -6,6 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Final
+
+FAR: Final = 20.0
+"""Over how many steps the loss must run straight for its end to be out of sight."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,11 @@ class Parabola:
         if self.slope <= 0.0:
             return 0.0
         return self.slope / self.curvature if self.curvature > 0.0 else math.inf
+
+    @property
+    def straight(self) -> bool:
+        """Whether the loss hardly bends over several steps, so that the end of a longer one is out of sight."""
+        return self.curvature < abs(self.slope) / FAR
 
     @property
     def edge(self) -> float:

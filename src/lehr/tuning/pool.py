@@ -23,7 +23,7 @@ class Pool:
     >>> pool = Pool()
     >>> pool.add(0.1, Parabola(slope=0.4, curvature=0.2, slope_error=0.01))
     >>> pool.add(0.2, Parabola(slope=0.8, curvature=0.8, slope_error=0.01))
-    >>> pool.minimiser(0.1), pool.falls(2.0)
+    >>> pool.at(0.1).minimiser, pool.falls(2.0)
     (2.0, True)
     """
 
@@ -42,6 +42,6 @@ class Pool:
         """Whether the loss falls along the steps, by more than so many standard errors."""
         return self.slope > errors * math.sqrt(self.variance)
 
-    def minimiser(self, lr: float) -> float:
-        """r* = (G / K) / lr, how long the best step would be beside that of `lr`."""
-        return Parabola(self.slope * lr, self.curvature * lr**2).minimiser
+    def at(self, lr: float) -> Parabola:
+        """What all of them say about the step at that rate: r* = (G / K) / lr."""
+        return Parabola(self.slope * lr, self.curvature * lr**2, math.sqrt(self.variance) * lr)

@@ -185,7 +185,7 @@ class Probe:
                 if state is not None:
                     optimizer.state[p] = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}
             optimizer.param_groups = [{**group, "params": chunk}]
-            optimizer.step()
+            type(optimizer).step(optimizer)  # not one that was compiled, or wrapped by a scheduler
         finally:
             for p, gradient, state in zip(chunk, gradients, states, strict=True):
                 p.grad = gradient

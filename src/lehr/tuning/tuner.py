@@ -41,13 +41,13 @@ ERRORS: Final = 2.0
 """How many standard errors a slope must be above zero to be believed."""
 
 CHECKS: Final = (0.15, 0.3)
-"""Where in the budget to ask whether training has begun at all."""
+"""Where in the budget to ask whether training has begun at all: then the rate rises, and the next time it falls."""
 
 BACK_OFF: Final = 4.0
 """By which factor the rate falls when weights are put back."""
 
-FEWEST: Final = 6
-"""Probes that are made whatever they cost: without them the rate would stay at its start."""
+FEWEST, CLIMB = 6, 10
+"""Probes that are made whatever they cost, and how many of them while climbing: without them the rate stays low."""
 
 PASSES: Final = 3.0
 """What an update costs, in forward passes."""
@@ -60,9 +60,9 @@ class LRTuner(Policy):
 
     Before the first update, a line search finds the longest step that does not raise the loss; training starts a
     thousand times below it. Then the rate climbs for as long as the best trial step along the optimizer's own update
-    is more than twice the real one (r* > 2), and rises further while what recent probes say together, as a / lr and
-    b / lr^2, has the loss fall with steps of that length. From `explore` on it follows `anneal`. If the loss blows up,
-    or has not begun to fall, earlier weights are put back and the rate is divided by 4.
+    is more than twice the real one (r* > 2), and not by chance. It rises further while what recent probes say together,
+    as a / lr and b / lr^2, has the loss fall with steps of that length. From `explore` on it follows `anneal`. If the
+    loss blows up, earlier weights are put back and the rate is divided by 4.
 
     The base rates of the parameter groups set the scale and the ratios; the tuner may go far above and below.
 
@@ -73,7 +73,7 @@ class LRTuner(Policy):
     Args:
         explore: until which share of the budget to probe, above 0 and below 1.
         overhead: how much probing may cost, as a share of what training costs (a forward pass counts as a third of an
-            update); above 0. Six probes are made even if that is more.
+            update); above 0. Six probes are made even if that is more, and up to ten while the rate climbs.
         low: the lowest factor of the base rates, at least 0.
         high: the highest factor.
         anneal: the curve after that, from 1; `Linear()` if not given.
@@ -121,6 +121,7 @@ class LRTuner(Policy):
         self._from = (0.0, 1.0)  # progress and factor where the way to the goal began
         self._goal = 1.0
         self._climbing = True
+        self._doubted = math.inf  # the level below which a loss that stood still was taken for a rate too low
         self._probes = 0
         self._next = CLIMBING
         self._checked = 0
@@ -137,8 +138,10 @@ class LRTuner(Policy):
         if not self.history:
             self._start(loss_at, progress)
         self._guard.see(loss, progress)
-        if self._guard.blown or self._never_began(progress):
+        if self._guard.blown:
             self._put_back(loss_at, progress)
+        elif self._never_began(progress):
+            self._try_higher(progress) if math.isinf(self._doubted) else self._put_back(loss_at, progress)
         elif self._next <= progress < self.explore and self._affordable(loss_at, progress):
             self._probe(loss_at, progress)
 
@@ -187,7 +190,7 @@ class LRTuner(Policy):
         if self._guard.loss < self._calm:
             self._keep(loss_at)
         means = tuple(fmean(batches) for batches in losses)
-        pooled = None if what == "climb" else self._pool.minimiser(level)
+        pooled = None if self._climbing else self._pool.at(level).minimiser
         self._note(
             Decision(
                 progress, level, self._goal, what, STEPS, means,
@@ -196,8 +199,11 @@ class LRTuner(Policy):
         )  # fmt: skip
 
     def _climb(self, level: float, parabola: Parabola) -> tuple[What, float]:
-        """One probe decides: far below the best rate, slopes are clear."""
-        if parabola.slope > ERRORS * parabola.slope_error and parabola.minimiser > STOP:
+        """One probe decides: far below the best rate slopes are clear, or the loss runs straight, uphill by chance."""
+        clear = parabola.slope > ERRORS * parabola.slope_error
+        if parabola.straight:
+            return "climb", level * MOST
+        if clear and parabola.minimiser > STOP:
             return "climb", level * max(1.3, min(MOST, parabola.minimiser / STOP))
         self._pool = Pool()
         self._pool.add(level, parabola)
@@ -206,7 +212,7 @@ class LRTuner(Policy):
     def _follow(self, level: float, parabola: Parabola) -> tuple[What, float]:
         """Several probes decide together: near the best rate, slopes drown in noise."""
         self._pool.add(level, parabola)
-        best = self._pool.minimiser(level)
+        best = self._pool.at(level).minimiser
         if self._pool.falls(ERRORS) and best > RAISE:
             return "raise", level * max(1.0, min(MOST_LATER, best / RAISE))
         return "hold", self._goal
@@ -216,14 +222,24 @@ class LRTuner(Policy):
         if self._checked == len(CHECKS) or progress < CHECKS[self._checked]:
             return False
         self._checked += 1
-        return self._guard.stuck and not self._climbing and not self._pool.falls(ERRORS)
+        low = self._climbing or self._pool.falls(ERRORS) or self._pool.at(self._level(progress)).straight
+        return self._guard.stuck and not low
+
+    def _try_higher(self, progress: float) -> None:
+        """The loss has stood still and no probe says why: too low is easier to find out than too high."""
+        level = self._level(progress)
+        self._doubted = level
+        self._climbing, self._probes = True, FEWEST
+        self._head_for(level * MOST, progress)
+        self._next = progress + CLIMBING
+        self._note(Decision(progress, level, self._goal, "climb"))
 
     def _put_back(self, loss_at: Callable[[float], float], progress: float) -> None:
         level = self._level(progress)
         assert self._snapshot is not None
         assert self._optimizer is not None
         self._snapshot.put_back(self._optimizer, getattr(loss_at, "model", None))
-        self._goal = max(level / BACK_OFF, self.low)
+        self._goal = max(min(level, self._doubted) / BACK_OFF, self.low)
         self._from = (progress, self._goal)
         self._climbing, self._pool = False, Pool()
         self._next = progress + HOLDING
@@ -240,7 +256,10 @@ class LRTuner(Policy):
     def _affordable(self, loss_at: Callable[[float], float], progress: float) -> bool:
         cost = len(STEPS) * getattr(loss_at, "batches", 1)
         updates = self._guard.seen / progress
-        return self._probes < FEWEST or self.forward_passes + cost <= self.overhead * PASSES * updates
+        return (
+            self._probes < (CLIMB if self._climbing else FEWEST)
+            or self.forward_passes + cost <= self.overhead * PASSES * updates
+        )
 
     def _keep(self, loss_at: Callable[[float], float]) -> None:
         assert self._optimizer is None or isinstance(self._optimizer, Optimizer)
@@ -280,7 +299,7 @@ class LRTuner(Policy):
 
 
 _REMEMBERED: Final = (
-    "forward_passes", "_calm", "_from", "_goal", "_climbing", "_probes", "_next", "_checked",
+    "forward_passes", "_calm", "_from", "_goal", "_climbing", "_doubted", "_probes", "_next", "_checked",
 )  # fmt: skip
 
 

@@ -1,0 +1,257 @@
+"""LRTuner finds the rate from anywhere, costs what it says, and gets over a blow-up."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import lehr
+from lehr.tuning.pool import Pool
+from lehr.tuning.snapshot import Snapshot
+
+
+class Training:
+    """A small noisy regression."""
+
+    def __init__(self, lr: float, policy: Any, steps: int = 400, seed: int = 0, adam: bool = False) -> None:
+        torch.manual_seed(seed)
+        self.model = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 1))
+        make = torch.optim.AdamW if adam else torch.optim.SGD
+        self.optimizer = make(self.model.parameters(), lr=lr, **({} if adam else {"momentum": 0.9}))  # type: ignore[operator]
+        inputs = torch.randn(2_000, 6)
+        targets = torch.sin(inputs[:, :3].sum(1, keepdim=True)) + 0.1 * torch.randn(2_000, 1)
+        self.held_out = (inputs[1_600:], targets[1_600:])
+        self.batches = lehr.Batches(
+            (inputs[i], targets[i]) for i in (torch.randint(1_600, (16,)) for _ in iter(int, 1))
+        )
+        self.probe = lehr.Probe(self.model, self.optimizer, self.loss, restore=[self.batches], batches=3)
+        self.policy = policy
+        self.scheduler = lehr.Scheduler(self.optimizer, policy, lehr.Budget(steps=steps))
+
+    def loss(self) -> torch.Tensor:
+        inputs, targets = next(self.batches)
+        return nn.functional.mse_loss(self.model(inputs), targets)
+
+    def update(self) -> float:
+        self.optimizer.zero_grad()
+        loss = self.loss()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.scheduler.observe(loss=loss.detach(), loss_at=self.probe)
+        self.optimizer.step()
+        self.scheduler.step()
+        return loss.item()
+
+    def run(self) -> Training:
+        while not self.scheduler.finished:
+            self.update()
+        return self
+
+    def final(self) -> float:
+        with torch.no_grad():
+            return nn.functional.mse_loss(self.model(self.held_out[0]), self.held_out[1]).item()
+
+
+def best_linear(adam: bool) -> float:
+    grid = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
+    return min(Training(lr, lehr.Linear(), adam=adam).run().final() for lr in grid)
+
+
+@pytest.mark.parametrize("adam", [False, True], ids=["momentum", "adamw"])
+def test_any_start_goes_most_of_the_way_of_the_tuned_schedule(adam: bool) -> None:
+    tuned = best_linear(adam)
+    untuned = Training(1e-6, lehr.Linear(), adam=adam).run().final()
+    for start in (1e-6, 3e-4, 0.02, 1.0, 30.0):
+        tuner = Training(start, lehr.LRTuner(), adam=adam).run()
+        assert tuner.final() < tuned + 0.2 * (untuned - tuned), start
+
+
+def test_the_start_decides_nothing() -> None:
+    """Rates are found by decades from the start, so starts that are decades apart lead to the same run."""
+    one, two = (Training(lr, lehr.LRTuner()).run() for lr in (1e-5, 1e-2))
+    ratios = [x.factor * 1e-5 / (y.factor * 1e-2) for x, y in zip(one.policy.history, two.policy.history, strict=True)]
+    assert ratios[1:] == pytest.approx([1.0] * (len(ratios) - 1), rel=0.2)
+
+
+@pytest.mark.parametrize("overhead", [0.02, 0.05, 0.2])
+def test_overhead_is_kept(overhead: float) -> None:
+    training = Training(0.01, lehr.LRTuner(overhead=overhead), steps=2_000).run()
+    tuner = training.policy
+    assert tuner.forward_passes == training.probe.forward_passes
+    assert tuner.forward_passes <= overhead * 3 * 2_000
+    probes = [decision for decision in tuner.history if decision.steps]
+    assert len(probes) >= 6
+    assert max(decision.progress for decision in probes) < tuner.explore
+
+
+def test_short_runs_still_get_their_probes() -> None:
+    tuner = Training(1e-4, lehr.LRTuner(), steps=40).run().policy
+    assert 6 <= len([decision for decision in tuner.history if decision.steps]) <= 10
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, 1e9])
+def test_a_blow_up_is_put_back(bad: float) -> None:
+    training = Training(0.01, lehr.LRTuner())
+    for _ in range(30):
+        training.update()
+    tuner = training.policy
+    kept = tuner._snapshot
+    level = tuner._level(training.scheduler.progress)
+    training.optimizer.zero_grad()
+    training.loss().backward()  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        for parameter in training.model.parameters():
+            parameter.fill_(math.nan)
+    training.scheduler.observe(loss=bad, loss_at=training.probe)
+    assert tuner.history[-1].what == "put back"
+    assert all(torch.equal(p, q) for p, q in zip(training.model.parameters(), kept.parameters, strict=True))
+    assert all(not p.grad.any() for p in training.model.parameters() if p.grad is not None)
+    assert training.scheduler.get_last_lr()[0] == pytest.approx(0.01 * level / 4)
+    training.run()
+    assert math.isfinite(training.final())
+    assert training.final() < 0.6
+
+
+def test_a_dead_start_is_noticed() -> None:
+    """A loss that stands still, with no slope to follow: the rate rises once, and then falls."""
+    tuner = lehr.LRTuner()
+    model = nn.Linear(1, 1)
+    scheduler = lehr.Scheduler(torch.optim.SGD(model.parameters(), lr=0.1), tuner, lehr.Budget(steps=100))
+    for _ in range(40):
+        scheduler.observe(loss=2.3, loss_at=lambda factor: 2.3 + 0.001 * factor**2)
+        scheduler.optimizer.step()
+        scheduler.step()
+    done = [decision.what for decision in tuner.history]
+    assert done.index("put back") > done.index("climb")
+    put_back = tuner.history[done.index("put back")]
+    assert put_back.goal < tuner.history[done.index("climb")].factor
+
+
+def test_a_slow_start_is_not_taken_for_a_dead_one() -> None:
+    tuner = lehr.LRTuner()
+    model = nn.Linear(1, 1)
+    scheduler = lehr.Scheduler(torch.optim.SGD(model.parameters(), lr=0.1), tuner, lehr.Budget(steps=100))
+    for _ in range(40):
+        scheduler.observe(loss=2.3, loss_at=lambda factor: (1.0 - factor / 1e5) ** 2)
+        scheduler.optimizer.step()
+        scheduler.step()
+    assert {decision.what for decision in tuner.history} == {"look", "climb"}
+
+
+@given(
+    losses=st.lists(st.floats(-10, 10), min_size=5, max_size=40),
+    minimiser=st.floats(1e-3, 1e3),
+    low=st.floats(1e-3, 0.5),
+    high=st.floats(0.6, 1e3),
+)
+def test_factors_stay_between_their_bounds(losses: list[float], minimiser: float, low: float, high: float) -> None:
+    tuner = lehr.LRTuner(low=low, high=high)
+    model = nn.Linear(1, 1)
+    tuner.bind(torch.optim.SGD(model.parameters(), lr=0.1))
+    for index, loss in enumerate(losses):
+        progress = index / len(losses)
+        moment = lehr.Moment(progress, loss=loss, loss_at=lambda r: (1.0 - r / minimiser) ** 2)
+        factor = tuner.factors(moment)
+        annealed = tuner.anneal(max(0.0, (progress - 0.35) / 0.65))
+        assert low * annealed * (1 - 1e-9) <= factor <= high * annealed * (1 + 1e-9)
+        assert tuner.factors(lehr.Moment(progress)) == factor  # asked without news, nothing changes
+
+
+@given(st.lists(st.floats(1e-4, 10.0), min_size=1, max_size=8), st.floats(0.1, 10.0), st.floats(0.1, 10.0))
+def test_pooling_does_not_depend_on_the_rates(rates: list[float], slope: float, curvature: float) -> None:
+    pool = Pool()
+    for lr in rates:
+        pool.add(lr, lehr.Parabola(slope * lr, curvature * lr**2))
+    assert pool.at(0.5).minimiser == pytest.approx(slope / curvature / 0.5)
+
+
+def test_the_history_is_plain_data() -> None:
+    tuner = Training(1e-4, lehr.LRTuner(), steps=60).run().policy
+    assert json.loads(json.dumps([asdict(decision) for decision in tuner.history], allow_nan=True))
+    assert tuner.history[0].what == "look"
+    assert all(len(one.losses) == len(one.steps) == 3 for one in tuner.history if one.slope is not None)
+
+
+def test_accumulated_gradients_and_a_scaler() -> None:
+    training = Training(1e-4, lehr.LRTuner(), steps=150)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    training.probe = lehr.Probe(
+        training.model, training.optimizer, training.loss, restore=[training.batches], batches=3, scaler=scaler
+    )
+    first = None
+    while not training.scheduler.finished:
+        training.optimizer.zero_grad()
+        for _ in range(2):
+            loss = training.loss()
+            scaler.scale(loss / 2).backward()
+        training.scheduler.observe(loss=loss.detach(), loss_at=training.probe)
+        scaler.step(training.optimizer)
+        scaler.update()
+        training.scheduler.step()
+        first = loss.item() if first is None else first
+    assert training.final() < 0.5 * first
+    assert {decision.what for decision in training.policy.history} >= {"look", "climb", "stop"}
+
+
+def test_a_budget_in_seconds_may_jump() -> None:
+    time = [0.0]
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = lehr.Scheduler(optimizer, lehr.LRTuner(), lehr.Budget(seconds=10.0), now=lambda: time[0])
+    for seconds in (0.1, 0.3, 6.0, 0.1, 9.0):
+        scheduler.observe(loss=1.0, loss_at=lambda factor: (1.0 - factor / 8.0) ** 2)
+        optimizer.step()
+        time[0] += seconds
+        scheduler.step()
+    assert scheduler.finished
+    assert scheduler.get_last_lr() == [0.0]
+
+
+def test_a_snapshot_puts_back_buffers_and_state_and_leaves_newcomers() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.randn(4, 2)).sum().backward()
+    optimizer.step()
+    snapshot = Snapshot(optimizer, model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    newcomer = nn.Parameter(torch.ones(1))
+    optimizer.add_param_group({"params": [newcomer]})
+    model(torch.randn(4, 2)).sum().backward()
+    newcomer.grad = torch.ones(1)
+    optimizer.step()
+    snapshot.put_back(optimizer, model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert optimizer.state[model[0].weight]["step"] == 1
+    assert newcomer.item() != 1.0
+
+
+def test_what_is_missing_is_said() -> None:
+    training = Training(0.1, lehr.LRTuner())
+    with pytest.raises(ValueError, match="needs loss_at: call scheduler.observe"):
+        training.scheduler.observe(loss=1.0)
+    broken = lehr.Probe(training.model, training.optimizer, lambda: torch.tensor(math.nan))
+    training.loss().backward()  # type: ignore[no-untyped-call]
+    with pytest.raises(ValueError, match=r"loss_at\(0.0\) must be a finite number"):
+        training.scheduler.observe(loss=1.0, loss_at=broken)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"explore": 0.0}, "explore"),
+        ({"explore": 1.0}, "explore"),
+        ({"overhead": 0.0}, "overhead"),
+        ({"low": 2.0, "high": 1.0}, "low"),
+        ({"anneal": lehr.Linear().after_warmup(0.1)}, "anneal"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"LRTuner: {message}"):
+        lehr.LRTuner(**arguments)
