@@ -18,6 +18,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
     [
         ("stop_and_resume", "bit for bit"),
         ("train_for_a_minute", "lr 0.00e+00  accuracy"),
+        ("tune_while_training", "climb"),
         ("freeze_layers", "5 of 6 layers frozen"),
     ],
 )

@@ -1,11 +1,14 @@
 """The page: whole, offline, and not to be broken by what it shows."""
 
+import math
 import re
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+import lehr
 from lab.test_comparison import found
 from lehr import lab
 from lehr.lab.files import write_json
@@ -85,3 +88,16 @@ def test_damaged_results_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.1234, "0.123 s"), (99, "99 s"), (150, "2 min"), (7260, "2 h 1 min")])
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_tuner_shows_why_the_rate_moved() -> None:
+    told = found({"linear": [0.9, 0.91], "lrtuner": [0.8, 0.83]})
+    assert "What the tuner saw" not in render(told)
+    run = next(run for run in told["runs"] if run["method"] == "lrtuner")
+    run["decisions"] = [
+        asdict(lehr.Decision(0.0, 1.0, 0.1, "look")),
+        asdict(lehr.Decision(0.1, 0.1, 0.3, "climb", (-1.0, 0.0, 1.0), (2.1, 2.0, 1.9), 0.1, 0.01, math.inf)),
+    ]
+    page = render(told)
+    assert "What the tuner saw" in page
+    assert "then 0.03" in page

@@ -228,3 +228,22 @@ def test_layers_freeze_while_a_method_trains() -> None:
     assert run.rates[0][1] == pytest.approx(0.5 / 0.25)
     assert run.rates[-1][1] == 0.0
     assert run.test is not None
+
+
+@pytest.mark.parametrize("name", ["gen", "lqa", "lrtuner", "plateau", "qlabgrad", "LRTuner(explore=0.5, overhead=0.1)"])
+def test_policies_that_look_at_training_run_on_any_task(name: str) -> None:
+    method = lab.load_methods(name)[0]
+    run = train(method, lr=1e-3)
+    assert run.updates == 50
+    assert run.forward_passes == 50 + run.probe_passes
+    assert (run.probe_passes > 0) == (name != "plateau")
+    assert train(method, lr=1e-3).test == run.test
+    assert bool(run.decisions) == ("tuner" in name.lower())
+
+
+def test_the_tuner_needs_no_rate() -> None:
+    tuned = max(train(lr=lr).validation or 0.0 for lr in (0.03, 0.3, 3.0))
+    for start in (1e-7, 1e-3, 1e2):
+        run = train(lab.METHODS["lrtuner"], lr=start)
+        assert run.validation is not None
+        assert run.validation >= tuned - 0.1

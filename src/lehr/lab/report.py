@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError
 from plotly.offline import get_plotlyjs
 
 from lehr.lab import plots
+from lehr.lab.decisions import decisions
 from lehr.lab.files import write_text
 from lehr.lab.records import read_json
 from lehr.lab.task import Metric
@@ -16,6 +17,12 @@ from lehr.lab.task import Metric
 AGAINST_BUDGET: Final = (
     "Mean and standard deviation over the seeds. Each run's schedule is fitted to its own share of the budget; peak "
     "rates are those chosen for the whole."
+)
+
+
+TUNER: Final = (
+    "Its decisions on the learning rate (hover for the losses), and below the best step that each probe saw: 1 is the "
+    "step that was made, so far above it the rate is too low. Near the best rate single probes are mostly noise."
 )
 
 
@@ -62,6 +69,7 @@ def render(found: dict[str, Any]) -> str:
         ("Training loss", "Mean over the batches since the last point.",
          plots.curves(found, "train_loss", "training loss", log=True)),
         ("Learning rate", "As it was set, update by update.", plots.rates(found)),
+        ("What the tuner saw", TUNER, decisions(found)),
         (f"Test {metric.name} against budget", AGAINST_BUDGET, plots.against_budget(found)),
         ("Gap to the best, at each budget", "Difference of means; zero is the best method of that budget.",
          plots.gap_to_best(found)),
