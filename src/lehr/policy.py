@@ -61,8 +61,12 @@ class Policy(ABC):
     needs: tuple[str, ...] = ()
 
     @abstractmethod
-    def factors(self, moment: Moment) -> float | Sequence[float]:
-        """One factor for all parameter groups, or one for each."""
+    def factors(self, moment: Moment) -> Any:
+        """One factor for all parameter groups, or one for each.
+
+        A tensor of one number is never looked at where the optimizer's rates are tensors too, so nothing waits for the
+        device; it must be finite and at least 0.
+        """
 
     @abstractmethod
     def __repr__(self) -> str:
@@ -76,7 +80,7 @@ class Policy(ABC):
     def bind(self, optimizer: Any) -> None:  # noqa: B027 - most policies do not care
         """Told which optimizer it is to drive: when the scheduler is built and when parameter groups have changed."""
 
-    def arrive(self, progress: float, factors: Sequence[float]) -> None:  # noqa: B027 - most policies do not care
+    def arrive(self, progress: float, factors: Sequence[Any]) -> None:  # noqa: B027 - most policies do not care
         """Told that the run is at `progress` and each group's factor is set; may be told the same twice."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lehr.policy import Follow, Policy, as_policy
 from lehr.progress import Budget
+from lehr.scheduler.param_groups import Factors
 from lehr.schedules import Schedule
 
 
@@ -46,8 +48,13 @@ def amount_of(unit: str, amount: Any) -> float:
     return number
 
 
-def as_factors(factors: Any, policy: Policy) -> float | tuple[float, ...]:
-    """What a policy answered, as numbers; whatever is no factor would end up in the weights."""
+def as_factors(factors: Any, policy: Policy, *, tensors: bool = False) -> Factors:
+    """What a policy answered, as numbers; whatever is no factor would end up in the weights.
+
+    With `tensors`, a tensor of one number is left where it is, unseen: to look at it is to wait for its device.
+    """
+    if tensors and isinstance(factors, Tensor) and factors.ndim == 0:
+        return factors
     several = hasattr(factors, "__len__") and getattr(factors, "ndim", 1) > 0  # a tensor of one number is one number
     given = tuple(map(float, factors)) if several else (float(factors),)
     if not all(0.0 <= factor < math.inf for factor in given):

@@ -12,7 +12,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.weak import WeakIdKeyDictionary
 
-Factors = float | Sequence[float]
+Factors = float | Sequence[float] | Tensor
+"""One for all groups, a number or a tensor of one on any device, or one for each group."""
+
+
+def numbers(factors: Factors) -> float | Sequence[float]:
+    """The factors where they can be looked at."""
+    return factors if isinstance(factors, Sequence) else float(factors)
 
 
 class Hyperparameter:
@@ -67,6 +73,11 @@ class Hyperparameter:
         self._buffers = [_Buffer(self, indices) for indices in tensors.values()]
 
     @property
+    def fills(self) -> bool:
+        """Whether there are tensors to fill, which takes no look at what they are filled with."""
+        return bool(self._buffers)
+
+    @property
     def silenced(self) -> bool:
         """Whether somebody has set all values to 0 for the moment, though that is not what was written.
 
@@ -93,18 +104,18 @@ class Hyperparameter:
     def _write_any(self, factors: Factors) -> None:
         if self.stale:
             self.adopt()
-        each = [factors] * len(self.bases) if isinstance(factors, float) else factors
+        each = factors if isinstance(factors, Sequence) else [factors] * len(self.bases)
         if len(each) != len(self.bases):
             raise ValueError(f"the policy gave {len(each)} factors for {len(self.bases)} parameter groups")
-        self._written_above_0 = max(each) > 0.0
+        self._written_above_0 = isinstance(factors, Tensor) or any(each)
         for group, base, index in self._plain:
-            self.assign(group, base * each[index])
+            self.assign(group, base * float(each[index]))
         for buffer in self._buffers:
             buffer.write(factors)
 
     def values(self, factors: Factors) -> list[float]:
         """What `write(factors)` gives each group, as numbers."""
-        each = repeat(factors) if isinstance(factors, float) else factors
+        each = factors if isinstance(factors, Sequence) else repeat(float(factors))
         return [base * factor for base, factor in zip(self.bases, each, strict=False)]
 
     def _read(self, group: dict[str, Any], index: int) -> Any:
@@ -201,7 +212,9 @@ class _Buffer:
                 self.owner.write(factors)
                 return
         # nothing here waits for the device
-        if isinstance(factors, float):
+        if isinstance(factors, Tensor):
+            torch.mul(self.bases, factors.to(self.bases, non_blocking=True), out=self.column)
+        elif isinstance(factors, float):
             torch.mul(self.bases, factors, out=self.column)
         else:
             each = torch.tensor([factors[index] for index in self.indices], dtype=self.bases.dtype, device="cpu")

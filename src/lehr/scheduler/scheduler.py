@@ -22,6 +22,7 @@ from lehr.scheduler.budget_warnings import FAR_FROM_THE_END, IDLE, BudgetWarning
 from lehr.scheduler.history import History
 from lehr.scheduler.hyperparameters import Hyperparameters
 from lehr.scheduler.inputs import amount_of, as_factors, check_arguments
+from lehr.scheduler.param_groups import Factors, numbers
 from lehr.scheduler.preview import Preview, look_ahead
 from lehr.scheduler.updates import UpdateCounter
 from lehr.schedules import Linear, Schedule
@@ -92,7 +93,7 @@ class Scheduler(LRScheduler):
         self._observed: float | None = None
         self._said: set[str] = set()
         self._updates_beyond = 0
-        self._factors: float | Sequence[float] = 1.0
+        self._factors: Factors = 1.0
         self._count = count
         self._written.check_widths(self._follow)
         self._apply_here()
@@ -145,7 +146,7 @@ class Scheduler(LRScheduler):
         """Time has passed: spend what the updates since the last call cost, and set the rates of the next one.
 
         Without an update behind it, as when AMP skipped one, nothing is spent; the first time, a warning says so. A
-        compiled optimizer step counts as one update however often it ran, so call this after each.
+        compiled optimizer step counts as one, so call this after each.
         """
         if epoch is not None:
             raise TypeError("Scheduler.step takes no epoch: it counts the optimizer's updates itself")
@@ -202,9 +203,7 @@ class Scheduler(LRScheduler):
                 raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({name}=...) before the update")
         if loss is not None:
             loss = ranks.mean(loss.detach() if isinstance(loss, Tensor) else loss, self._data_parallel)
-        if loss_at is not None:
-            loss_at = ranks.mean_along(loss_at, self._data_parallel)
-        self._apply(Moment(self.clock.progress, loss, loss_at))
+        self._apply(Moment(self.clock.progress, loss, loss_at and ranks.mean_along(loss_at, self._data_parallel)))
 
     # -- before and beyond the run ----------------------------------------------------------------------------------
 
@@ -239,8 +238,7 @@ class Scheduler(LRScheduler):
         """Anneal from today's rates to zero over what is left from here, whatever the curve was to be.
 
         For the machine that is taken away in ten minutes: `scheduler.finish_by(Budget(seconds=600))`. Checkpoints
-        remember it. Other hyperparameters go through the rest of their own curves. Over several processes, call it on
-        all.
+        remember it. Other hyperparameters go through the rest of their curves. With several processes, call it on all.
 
         Args:
             left: what there still is to spend, from now on, in any unit.
@@ -250,9 +248,9 @@ class Scheduler(LRScheduler):
             ValueError: if the budget is spent already, or `shape` is not made of lehr's own schedules or does not
                 start at 1.
         """
-        if not any([self._factors] if isinstance(self._factors, float) else self._factors):
+        factors, shape = numbers(self._factors), Linear() if shape is None else shape
+        if not any([factors] if isinstance(factors, float) else factors):
             self._say("nothing", "finish_by: today's rate is 0, as before a warm-up, and so it will stay")
-        factors, shape = self._factors, Linear() if shape is None else shape
         finishing.tail(factors, 0.0, shape)  # before anything has changed
         counted = self.clock.budget.counted
         self.clock.finish(left)
@@ -299,7 +297,7 @@ class Scheduler(LRScheduler):
         return {
             "clock": self.clock.state_dict(),
             "policy": self.policy.state_dict(),
-            "factors": self._factors if isinstance(self._factors, float) else list(self._factors),
+            "factors": list(self._factors) if isinstance(self._factors, Sequence) else float(self._factors),
             "finishing": finishing.as_text(self._finishing),
             "pending": {"updates": self._counter.count if self._count == "updates" else 0, "observed": self._observed},
             **self._fingerprint(),
@@ -382,16 +380,17 @@ class Scheduler(LRScheduler):
             self._write(self.clock.progress, self._finishing.at(self.clock.progress))
 
     def _apply(self, moment: Moment) -> None:
-        self._write(moment.progress, as_factors(self.policy.factors(moment), self.policy))
+        given = self.policy.factors(moment)
+        self._write(moment.progress, as_factors(given, self.policy, tensors=self._written.lr.fills))
 
-    def _write(self, progress: float, factors: float | Sequence[float]) -> None:
+    def _write(self, progress: float, factors: Factors) -> None:
         self._factors = factors
         self._written.write(progress, factors)
         self.history.add(self.clock.updates, progress, factors)
         self._tell_policy(progress)
 
     def _tell_policy(self, progress: float) -> None:
-        self.policy.arrive(progress, (self._factors,) if isinstance(self._factors, float) else self._factors)
+        self.policy.arrive(progress, self._factors if isinstance(self._factors, Sequence) else (self._factors,))
 
     def _meet_new_groups(self) -> None:
         """Groups were added or replaced: note their base values and give them their rates."""
@@ -399,7 +398,7 @@ class Scheduler(LRScheduler):
         self.policy.bind(self.optimizer)
         self._finish_along(self._finishing)
         self._written.check_widths(self._follow)
-        if isinstance(self._factors, float) or len(self._factors) == len(self.base_lrs):
+        if not isinstance(self._factors, Sequence) or len(self._factors) == len(self.base_lrs):
             self._write(self.clock.progress, self._factors)
         else:
             self._apply_here()
