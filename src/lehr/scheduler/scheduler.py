@@ -202,9 +202,7 @@ class Scheduler(LRScheduler):
                 raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({name}=...) before the update")
         if loss is not None:
             loss = ranks.mean(loss.detach() if isinstance(loss, Tensor) else loss, self._data_parallel)
-        if loss_at is not None:
-            loss_at = ranks.mean_along(loss_at, self._data_parallel)
-        self._apply(Moment(self.clock.progress, loss, loss_at))
+        self._apply(Moment(self.clock.progress, loss, loss_at and ranks.mean_along(loss_at, self._data_parallel)))
 
     # -- before and beyond the run ----------------------------------------------------------------------------------
 
