@@ -17,6 +17,7 @@ from lehr.tuning.first_edge import first_edge
 from lehr.tuning.guard import Guard
 from lehr.tuning.parabola import Parabola, fit_parabola
 from lehr.tuning.pool import Pool
+from lehr.tuning.rule import ERRORS, MOST, climb, follow
 from lehr.tuning.snapshot import Snapshot
 
 STEPS: Final = (-1.0, 0.0, 1.0)
@@ -30,15 +31,6 @@ CLIMBING, HOLDING = 0.02, 0.04
 
 FAST: Final = 0.75 / CLIMBING
 """Decades by which the rate rises at most, for the whole of a budget."""
-
-STOP, MOST = 2.0, 3.0
-"""The climb goes on while r* is above STOP, by a factor of at most MOST."""
-
-RAISE, MOST_LATER = 0.8, 2.0
-"""After it, the rate is raised while the pooled r* is above RAISE, by a factor of at most MOST_LATER."""
-
-ERRORS: Final = 2.0
-"""How many standard errors a slope must be above zero to be believed."""
 
 CHECKS: Final = (0.15, 0.3)
 """Where in the budget to ask whether training has begun at all: then the rate rises, and the next time it falls."""
@@ -171,7 +163,7 @@ class LRTuner(Policy):
         self._from, self._goal = (progress, start), start
         self._next = progress + CLIMBING
         self._keep(loss_at)
-        self._note(Decision(progress, 1.0, start, "look"))
+        self.history.append(Decision(progress, 1.0, start, "look"))
 
     def _probe(self, loss_at: Callable[[float], float], progress: float) -> None:
         level = self._level(progress)
@@ -182,7 +174,7 @@ class LRTuner(Policy):
         parabola = fit_parabola(STEPS, list(zip(*losses, strict=True)))
         if len(losses[0]) == 1:  # nothing to judge it by: taken at its word
             parabola = replace(parabola, slope_error=0.0, curvature_error=0.0)
-        what, goal = self._climb(level, parabola) if self._climbing else self._follow(level, parabola)
+        what, goal = self._decide(level, parabola)
         self._probes += 1
         self._climbing = what == "climb"
         self._head_for(goal, progress)
@@ -191,31 +183,22 @@ class LRTuner(Policy):
             self._keep(loss_at)
         means = tuple(fmean(batches) for batches in losses)
         pooled = None if self._climbing else self._pool.at(level).minimiser
-        self._note(
+        self.history.append(
             Decision(
                 progress, level, self._goal, what, STEPS, means,
                 parabola.slope, parabola.curvature, parabola.minimiser, pooled,
             )
         )  # fmt: skip
 
-    def _climb(self, level: float, parabola: Parabola) -> tuple[What, float]:
-        """One probe decides: far below the best rate slopes are clear, or the loss runs straight, uphill by chance."""
-        clear = parabola.slope > ERRORS * parabola.slope_error
-        if parabola.straight:
-            return "climb", level * MOST
-        if clear and parabola.minimiser > STOP:
-            return "climb", level * max(1.3, min(MOST, parabola.minimiser / STOP))
-        self._pool = Pool()
-        self._pool.add(level, parabola)
-        return "stop", level
-
-    def _follow(self, level: float, parabola: Parabola) -> tuple[What, float]:
-        """Several probes decide together: near the best rate, slopes drown in noise."""
-        self._pool.add(level, parabola)
-        best = self._pool.at(level).minimiser
-        if self._pool.falls(ERRORS) and best > RAISE:
-            return "raise", level * max(1.0, min(MOST_LATER, best / RAISE))
-        return "hold", self._goal
+    def _decide(self, level: float, parabola: Parabola) -> tuple[What, float]:
+        if not self._climbing:
+            self._pool.add(level, parabola)
+            return follow(level, self._goal, self._pool)
+        what, goal = climb(level, parabola)
+        if what == "stop":
+            self._pool = Pool()
+            self._pool.add(level, parabola)
+        return what, goal
 
     def _never_began(self, progress: float) -> bool:
         """At a check, whether the loss has not fallen though no probe says that the rate is too low."""
@@ -232,7 +215,7 @@ class LRTuner(Policy):
         self._climbing, self._probes = True, FEWEST
         self._head_for(level * MOST, progress)
         self._next = progress + CLIMBING
-        self._note(Decision(progress, level, self._goal, "climb"))
+        self.history.append(Decision(progress, level, self._goal, "climb"))
 
     def _put_back(self, loss_at: Callable[[float], float], progress: float) -> None:
         level = self._level(progress)
@@ -244,7 +227,7 @@ class LRTuner(Policy):
         self._climbing, self._pool = False, Pool()
         self._next = progress + HOLDING
         self._guard.forget()
-        self._note(Decision(progress, level, self._goal, "put back"))
+        self.history.append(Decision(progress, level, self._goal, "put back"))
 
     # -- helpers ----------------------------------------------------------------------------------------------------
 
@@ -262,13 +245,9 @@ class LRTuner(Policy):
         )
 
     def _keep(self, loss_at: Callable[[float], float]) -> None:
-        assert self._optimizer is None or isinstance(self._optimizer, Optimizer)
         if self._optimizer is not None:
             self._snapshot = Snapshot(self._optimizer, getattr(loss_at, "model", None))
             self._calm = self._guard.loss if self._guard.seen else math.inf
-
-    def _note(self, decision: Decision) -> None:
-        self.history.append(decision)
 
     # -- what a policy has ------------------------------------------------------------------------------------------
 
