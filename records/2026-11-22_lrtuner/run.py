@@ -1,6 +1,6 @@
 """LRTuner from starts over four decades, beside schedules at their tuned peaks and rules that move the rate.
 
-    python run.py
+    python run.py [task ...]
 
 For each task: the peak rate of every schedule is chosen on validation, with a seed of its own; then all are run with
 three seeds. Killed at any time, the same command goes on.
@@ -9,6 +9,7 @@ three seeds. Killed at any time, the same command goes on.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
@@ -101,7 +102,7 @@ def jobs(name: str) -> Iterator[Job]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    for name in TASKS:
+    for name in sys.argv[1:] or TASKS:
         for job in jobs(name):
             train(job)
 
