@@ -17,6 +17,9 @@ from lehr.freezing import Layers as Layers
 from lehr.freezing import Savings as Savings
 from lehr.freezing import freeze_savings as freeze_savings
 from lehr.freezing import layers_of as layers_of
+from lehr.learned import MLRSNet as MLRSNet
+from lehr.learned import MLRSNetwork as MLRSNetwork
+from lehr.learned import PublishedGamma as PublishedGamma
 from lehr.planning import Estimate as Estimate
 from lehr.planning import Plan as Plan
 from lehr.planning import plan as plan
@@ -92,6 +95,8 @@ __all__ = [
     "Layers",
     "Linear",
     "LinearLR",
+    "MLRSNet",
+    "MLRSNetwork",
     "Moment",
     "NoSuggestion",
     "OneMinusSqrt",
@@ -101,6 +106,7 @@ __all__ = [
     "Polynomial",
     "Preview",
     "Probe",
+    "PublishedGamma",
     "RandomState",
     "Rex",
     "Savings",

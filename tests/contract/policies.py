@@ -38,6 +38,12 @@ class Plateau(Policy):
         return "Plateau()"
 
 
+def _networks(count: int) -> list[lehr.MLRSNetwork]:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        return [lehr.MLRSNetwork(hidden=6) for _ in range(count)]
+
+
 Maker = Callable[[nn.Sequential], Policy | Schedule | Sequence[Schedule]]
 """A model, each of whose children has a parameter group of its own -> a fresh policy."""
 
@@ -55,6 +61,8 @@ POLICIES: dict[str, Maker] = {
     "layers that freeze, warmed up": lambda model: (
         lehr.FreezeOut(lehr.layers_of(model), t0=0.3, max_events=1) * lehr.Constant().after_warmup(0.2)
     ),
+    "learned": lambda model: lehr.MLRSNet(*_networks(2), gamma=lehr.PublishedGamma(classes=2)),
+    "learned, with a tail": lambda model: lehr.MLRSNet(*_networks(1)) * lehr.Linear(),
     "tuner": lambda model: lehr.LRTuner(),
     "tuner and layers": lambda model: (
         lehr.LRTuner(explore=0.5) * lehr.Follow(*[lehr.Linear(1, i / len(model)) for i in range(len(model))])

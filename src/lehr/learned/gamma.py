@@ -1,0 +1,55 @@
+"""The scale of MLR-SNet's rates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PublishedGamma:
+    """mean training loss -> the learning rate that MLR-SNet's output is a share of.
+
+        gamma = max(floor, |sqrt(L) ln(L C) / C^(1/4)| / 4)
+
+    For language models L is the perplexity and C the size of the vocabulary. The formula is zero at L = 1 / C, where
+    training would stand still; hence the floor, which is this library's.
+
+    Args:
+        classes: C, at least 2.
+        perplexity: whether L is e to the loss.
+        floor: the least value, above 0.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: the code of Shu et al. 2022 (MLR-SNet).
+
+    >>> gamma = PublishedGamma(classes=10)
+    >>> round(gamma(2.302585), 3), gamma(0.1)
+    (0.669, 0.001)
+    >>> round(PublishedGamma(classes=10_000, perplexity=True)(9.21034), 1)
+    46.1
+    """
+
+    classes: int
+    perplexity: bool = False
+    floor: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if isinstance(self.classes, bool) or not isinstance(self.classes, int) or self.classes < 2:
+            raise ValueError(f"PublishedGamma: classes must be a whole number, at least 2; got {self.classes!r}")
+        if not 0.0 < self.floor < math.inf:
+            raise ValueError(f"PublishedGamma: floor must be above 0; got {self.floor!r}")
+
+    def __call__(self, loss: float) -> float:
+        """The scale at that mean training loss, above 0.
+
+        Raises:
+            ValueError: if `loss` is not above 0.
+        """
+        if not 0.0 < loss < math.inf:
+            raise ValueError(f"PublishedGamma: loss must be a finite number above 0; got {loss!r}")
+        level = math.exp(min(loss, 700.0)) if self.perplexity else loss
+        scale = abs(math.sqrt(level) * math.log(level * self.classes)) / math.pow(self.classes, 0.25) / 4.0
+        return max(self.floor, scale)

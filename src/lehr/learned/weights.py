@@ -1,0 +1,133 @@
+"""Weights of learned schedules as files: safetensors with a header that says where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+FORMAT: Final = 1
+LARGEST: Final = 64 * 2**20
+"""No learned schedule has that many bytes."""
+
+NAMES: Final = {  # the authors' names for our parts
+    f"{theirs}.{layer}.{kind}": f"{ours}.{layer}.{kind}"
+    for theirs, ours in (("layer1.fc_i2h", "from_input"), ("layer1.fc_h2h", "from_state"))
+    for layer in (0, 2)
+    for kind in ("weight", "bias")
+} | {f"layer3.{kind}": f"output.{kind}" for kind in ("weight", "bias")}
+
+RELEASED: Final = frozenset(
+    {
+        "fa56fd38b6be99704f72f3009d37e4fce033ec2be7a6b7d894a8cd5f28ca9233",
+        "5e9d76df8642335a41bbc3ce86fbe9249649c5c7bbb6cecea786e1842f73ef14",
+        "0350dce0398ddd2758f4edd0ed58c27f49d7a5b6dc151dc7d9522f32ed644af6",
+    }
+)
+"""Digests of the weights that the authors released, all of which belong to the cell "meta-test"."""
+
+
+def write_weights(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: where.
+        tensors: name -> weights.
+        header: plain data: what this is, how it was trained, and on what.
+    """
+    save = _safetensors().torch.save
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = save(held, metadata={"lehr": json.dumps({"format": FORMAT, **header}, allow_nan=False)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the header of a file that `write_weights` wrote; nothing in the file is run.
+
+    Args:
+        path: of the file.
+        kind: what it must hold.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no such file, or damaged.
+    """
+    library = _safetensors()
+    content = _size_checked(path)
+    advice = f"{path} is not a file of learned weights that lehr wrote"
+    try:
+        with library.safe_open(content, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["lehr"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (library.SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+        raise ValueError(f"{advice} ({type(error).__name__}: {error})") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("kind") != kind:
+        raise ValueError(f"{advice}: it must say format {FORMAT} and kind {kind!r}")
+    if not all(tensor.is_floating_point() and bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ValueError(f"{path} holds weights that are not finite numbers")
+    return tensors, header
+
+
+def read_published(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """The authors' weights under our names, and whether they are among those that they released.
+
+    Args:
+        path: of a file that holds a state dict; read with `weights_only=True`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it holds anything else.
+    """
+    _size_checked(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{path} is not a state dict that can be read without running code: {error}") from None
+    if not isinstance(state, dict) or state.keys() != NAMES.keys():
+        found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
+        raise ValueError(f"{path} is not a published MLR-SNet: it should hold {', '.join(NAMES)}; it holds {found}")
+    if not all(isinstance(value, Tensor) and value.is_floating_point() for value in state.values()):
+        raise ValueError(f"{path} is not a published MLR-SNet: all of its entries should be tensors of numbers")
+    return {ours: state[theirs].float() for theirs, ours in NAMES.items()}, _digest(state) in RELEASED
+
+
+def _safetensors() -> Any:
+    """The library, which only those need who read or write files."""
+    try:
+        import safetensors.torch
+    except ImportError:
+        raise ImportError("files of learned weights need safetensors: pip install 'lehr[learned]'") from None
+    return safetensors
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(bytes(state[name].contiguous().view(torch.uint8).flatten().tolist()))
+    return digest.hexdigest()
+
+
+def _size_checked(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path} is too large for learned weights ({path.stat().st_size} bytes)")
+    return path
