@@ -74,14 +74,29 @@ def train(job: Job) -> dict[str, object]:
 
 
 def best(name: str, method: str) -> float:
-    """The peak rate of that schedule that is best on validation."""
+    """The peak rate of that schedule that is best on validation.
+
+    For linear the whole grid; for the others linear's best and its neighbours, and on while the best is at an end.
+    """
     sign = 1.0 if task(name).metric.higher_is_better else -1.0
+    grid = TASKS[name][1]
 
     def score(lr: float) -> float:
         found = train(Job(name, method, SEARCH, lr))["validation"]
         return sign * float(found) if isinstance(found, float) else float("-inf")
 
-    return max(TASKS[name][1], key=score)
+    if method == "linear":
+        return max(grid, key=score)
+    middle = grid.index(best(name, "linear"))
+    low, high = max(0, middle - 1), min(len(grid) - 1, middle + 1)
+    while True:
+        found = max(grid[low : high + 1], key=score)
+        if found == grid[low] and low > 0:
+            low -= 1
+        elif found == grid[high] and high < len(grid) - 1:
+            high += 1
+        else:
+            return found
 
 
 def jobs(name: str) -> Iterator[Job]:
