@@ -17,9 +17,13 @@ from lehr.freezing import Layers as Layers
 from lehr.freezing import Savings as Savings
 from lehr.freezing import freeze_savings as freeze_savings
 from lehr.freezing import layers_of as layers_of
+from lehr.learned import InnerAdamW as InnerAdamW
+from lehr.learned import InnerSGD as InnerSGD
+from lehr.learned import MetaStep as MetaStep
 from lehr.learned import MLRSNet as MLRSNet
 from lehr.learned import MLRSNetwork as MLRSNetwork
 from lehr.learned import PublishedGamma as PublishedGamma
+from lehr.learned import meta_train as meta_train
 from lehr.planning import Estimate as Estimate
 from lehr.planning import Plan as Plan
 from lehr.planning import plan as plan
@@ -89,6 +93,8 @@ __all__ = [
     "FrozenPrefix",
     "History",
     "HyperbolicTangent",
+    "InnerAdamW",
+    "InnerSGD",
     "InverseSqrt",
     "LRTuner",
     "Layer",
@@ -97,6 +103,7 @@ __all__ = [
     "LinearLR",
     "MLRSNet",
     "MLRSNetwork",
+    "MetaStep",
     "Moment",
     "NoSuggestion",
     "OneMinusSqrt",
@@ -124,6 +131,7 @@ __all__ = [
     "freeze_savings",
     "knee",
     "layers_of",
+    "meta_train",
     "minimum_rate",
     "one_cycle",
     "parse_schedule",

@@ -218,3 +218,36 @@ def test_freeze_says_what_is_wrong(
 def test_show_sends_freezeout_to_freeze(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert lehr(monkeypatch, "show", "freezeout") == 2
     assert "lehr freeze draws them" in capsys.readouterr().err
+
+
+def test_meta_train_writes_weights_that_load(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from lehr import MLRSNet
+
+    path = tmp_path / "learned.safetensors"
+    arguments = ("--updates", "40", "--every", "4", "--inner", "momentum", "--gamma", "0.1", "--out", str(path))
+    assert lehr(monkeypatch, "meta-train", "--task", "digits", *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "share of gamma at losses of 2, 1, 0.5, 0.1: 0." in shown
+    assert any(0x2800 < ord(character) < 0x2900 for character in shown)
+    learned = MLRSNet.load(path)
+    assert learned.header["updates"] == 40
+    assert learned.header["gamma"] == "0.1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--out", "learned.pt"), "must end in .safetensors"),
+        (("--inner", "lion"), "--inner must be one of sgd, momentum, adamw"),
+        (("--order", "third"), "--order must be first or second"),
+        (("--gamma", "big"), "--gamma must be a number"),
+        (("--updates", "2"), "updates must be at least every"),
+    ],
+)
+def test_meta_train_says_what_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], says: str
+) -> None:
+    assert lehr(monkeypatch, "meta-train", *arguments) == 2
+    assert says in capsys.readouterr().err
