@@ -56,6 +56,7 @@ def draw_all(folder: Path) -> None:
         _gallery(expressions).savefig(folder / f"{name}.svg")
     _rebudgeting().savefig(folder / "rebudget.svg")
     _freezing().savefig(folder / "freezing.svg")
+    _tuning().savefig(folder / "tuning.svg")
 
 
 def _gallery(expressions: list[str], columns: int = 3) -> Figure:
@@ -111,6 +112,57 @@ def _freezing(layers: int = 8) -> Figure:
         _calm(axes)
     figure.axes[0].set_ylabel("factor of each layer")
     return figure
+
+
+def _tuning() -> Figure:
+    """A run from a start that is much too low, and what its probes saw."""
+    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+    rates, tuner = _tuned(start=1e-5)
+    above.plot(np.linspace(0.0, 1.0, len(rates)), rates, color=INK, linewidth=1.4)
+    looks = {"climb": (ACCENT, "^"), "stop": (OTHER, "s"), "raise": ("#2a9d8f", "^"), "hold": (INK, ".")}
+    for what, (colour, marker) in looks.items():
+        made = [one for one in tuner.history if one.what == what]
+        above.plot(
+            [one.progress for one in made], [1e-5 * one.factor for one in made], marker, color=colour, label=what
+        )
+        seen = [(one.progress, min(1e3, max(1e-3, one.minimiser))) for one in made if one.minimiser is not None]
+        below.plot([p for p, _ in seen], [r for _, r in seen], marker, color=colour)
+    below.axhline(1.0, color=SOFT, linewidth=1)
+    above.set(yscale="log", ylabel="learning rate", ylim=(3e-4, None))
+    below.set(yscale="log", ylabel="best step r*", xlabel="share of the budget", xlim=(0, 1), ylim=(5e-4, 2e3))
+    above.legend(fontsize=7, frameon=False, ncols=5)
+    for axes in (above, below):
+        _calm(axes)
+    return figure
+
+
+def _tuned(start: float) -> tuple[list[float], lehr.LRTuner]:
+    """A small network on a made-up task, driven by the tuner."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        inputs = torch.randn(2_000, 6)
+        targets = torch.sin(inputs[:, :3].sum(1, keepdim=True)) + 0.1 * torch.randn(2_000, 1)
+        model = torch.nn.Sequential(torch.nn.Linear(6, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=start, momentum=0.9)
+        tuner = lehr.LRTuner()
+        scheduler = lehr.Scheduler(optimizer, tuner, lehr.Budget(steps=500))
+
+        def loss() -> torch.Tensor:
+            index = torch.randint(2_000, (64,))
+            return torch.nn.functional.mse_loss(model(inputs[index]), targets[index])
+
+        probe = lehr.Probe(model, optimizer, loss, batches=3)
+        rates = []
+        while not scheduler.finished:
+            optimizer.zero_grad()
+            now = loss()
+            now.backward()
+            scheduler.observe(loss=now.detach(), loss_at=probe)
+            rates.append(scheduler.get_last_lr()[0])
+            optimizer.step()
+            scheduler.step()
+    return rates, tuner
 
 
 def _changed(change: Change) -> list[float]:
