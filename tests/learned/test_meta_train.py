@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import lehr
+from lehr.learned.courses import Course
 from lehr.learned.inner import Inner
-from lehr.learned.meta_train import _Class
 from lehr.learned.unroll import Order, Student, meta_loss, update
 
 INNERS: dict[str, Inner] = {
@@ -130,7 +130,7 @@ def test_the_inner_optimizers_are_torchs(inner: Inner) -> None:
 
 def test_meta_data_is_held_out() -> None:
     for share in (0.01, 0.1, 0.5):
-        own = _Class(task(), lehr.InnerSGD(), 0.1, share, seed=3)
+        own = Course(task(), lehr.InnerSGD(), 0.1, share, seed=3)
         seen = {tuple(row) for row in own.train[0].tolist()}
         judged = {tuple(row) for row in own.meta[0].tolist()}
         assert len(judged) == round(300 * share)
@@ -159,6 +159,67 @@ def test_it_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert told[0] > 0.5
     for one, two in zip(whole.networks, again.networks, strict=True):
         assert all(torch.equal(p, q) for p, q in zip(one.parameters(), two.parameters(), strict=True))
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"updates": 20, "folder": tmp_path, "gamma": 0.1}
+    lehr.meta_train(task(), **arguments)
+    for change in ({"seed": 1}, {"updates": 40}, {"inner": lehr.InnerAdamW()}, {"order": "second"}, {"stages": 2}):
+        with pytest.raises(ValueError, match=f"another .*{next(iter(change))}.*; choose another folder"):
+            lehr.meta_train(task(), **{**arguments, **change})
+
+
+def test_frozen_parts_stay_as_they_are() -> None:
+    made: list[nn.Module] = []
+
+    def model() -> nn.Module:
+        model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.1), nn.Linear(8, 2))
+        model[0].requires_grad_(False)
+        model[1].eval()
+        made.append(model)
+        return model
+
+    own = Course(task(model=model), lehr.InnerSGD(), 0.5, 0.1, seed=0)
+    before = {name: value.clone() for name, value in own.student.skeleton.state_dict().items()}
+    student = own.student
+    network = lehr.MLRSNetwork()
+    student = replace(student, lstm=network.start())
+    for _ in range(5):
+        student = update(student.settled(), network, own.batch(own.train), "first")[0].settled()
+    assert "0.weight" not in student.params
+    assert torch.equal(own.student.skeleton.state_dict()["0.weight"], before["0.weight"])
+    assert student.buffers["1.num_batches_tracked"] == 0
+
+
+def test_attention_and_tokens_can_be_learned_from() -> None:
+    class Small(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(7, 8)
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.output = nn.Linear(8, 7)
+            self.output.weight = self.embedding.weight
+
+        def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+            x = self.embedding(tokens)
+            q = x.view(len(x), -1, 2, 4).transpose(1, 2)
+            x = x + nn.functional.scaled_dot_product_attention(q, q, q).transpose(1, 2).flatten(2)
+            return self.output(x)  # type: ignore[no-any-return]
+
+    tokens = torch.randint(7, (200, 6))
+    mine = task(
+        model=Small, load=lambda: SimpleNamespace(train=(tokens, tokens.roll(1, 1))),
+        loss=lambda outputs, targets: nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten()),
+    )  # fmt: skip
+    assert lehr.meta_train(mine, updates=10, unroll=2, order="second", gamma=0.1)
+    assert lehr.meta_train(
+        task(
+            model=lambda: nn.Linear(4, 2).bfloat16(),
+            load=lambda: SimpleNamespace(train=(torch.randn(200, 4).bfloat16(), torch.randint(2, (200,)))),
+        ),
+        updates=10,
+        gamma=0.1,
+    )
 
 
 def test_it_learns_to_lower_a_rate_that_is_too_high() -> None:
@@ -195,6 +256,10 @@ def test_it_says_how_it_was_trained(tmp_path: Path) -> None:
         ({"held_out": 1.0}, "held_out"),
         ({"meta_lr": 0.0}, "meta_lr"),
         ({"held_out": 0.99}, "less than a batch"),
+        ({"gamma": 0.0}, "gamma"),
+        ({"gamma": float("nan")}, "gamma"),
+        ({"gamma": "0.1"}, "gamma"),
+        ({"stages": 3}, "only 2 meta-updates"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:

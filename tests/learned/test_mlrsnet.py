@@ -173,6 +173,41 @@ def test_nothing_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scheduler.get_last_lr() == pytest.approx([0.1 * rates[-1]])
 
 
+@pytest.mark.parametrize("tensor", [False, True])
+def test_a_loss_that_is_no_number_is_passed_over(tensor: bool) -> None:
+    torch.manual_seed(0)
+    network = lehr.MLRSNetwork(8)
+
+    def rates(losses: list[float]) -> list[float]:
+        policy = lehr.MLRSNet(network)
+        given = [torch.tensor(loss) if tensor else loss for loss in losses]
+        return [float(policy.factors(lehr.Moment(0.0, loss=loss))) for loss in given]
+
+    sound = rates([1.0, 2.0, 3.0])
+    assert rates([1.0, math.inf, math.nan, 2.0, 3.0]) == [sound[0], sound[0], sound[0], *sound[1:]]
+
+
+def test_a_second_run_starts_afresh() -> None:
+    policy = lehr.MLRSNet(lehr.MLRSNetwork(8), gamma=lehr.PublishedGamma(2))
+    firsts = []
+    for _ in range(2):
+        scheduler = lehr.Scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), policy, lehr.Budget(steps=5))
+        scheduler.observe(loss=1.3)
+        firsts.append(scheduler.get_last_lr())
+        scheduler.observe(loss=0.3)
+    assert firsts[0] == firsts[1]
+
+
+def test_a_function_for_gamma_does_not_stand_in_the_way_of_resuming() -> None:
+    texts = {repr(lehr.MLRSNet(_fixed_network(), gamma=lambda loss: 0.1 * loss)) for _ in range(2)}
+    assert len(texts) == 1
+
+
+def _fixed_network() -> lehr.MLRSNetwork:
+    torch.manual_seed(0)
+    return lehr.MLRSNetwork(4)
+
+
 def test_files_come_back_as_they_were(tmp_path: Path) -> None:
     torch.manual_seed(0)
     kept = lehr.MLRSNet(
@@ -205,6 +240,13 @@ def _hostile(tmp_path: Path) -> dict[str, Path]:
     header = {"format": 1, "kind": "mlr-snet", "hidden": 4, "cell": "meta-test", "networks": 1, "loss_scale": 1.0}
     save_file({"w": torch.ones(2)}, files["other"], {"lehr": json.dumps({**header, "kind": "else", "about": {}})})
     save_file({"w": torch.ones(2)}, files["shape"], {"lehr": json.dumps({**header, "about": {}})})
+    weights = lehr.MLRSNetwork(4).state_dict()
+    for name, change in (("hidden", {"hidden": 40_000}), ("many", {"networks": 10**6}), ("true", {"networks": True})):
+        files[name] = tmp_path / name
+        told = {"lehr": json.dumps({**header, "about": {}, **change})}
+        save_file({f"0.{key}": value for key, value in weights.items()}, files[name], told)
+    files["deep"] = tmp_path / "deep"
+    save_file({"w": torch.ones(2)}, files["deep"], {"lehr": "[" * 100_000})
     save_file({"w": torch.tensor([math.nan])}, files["nan"], {"lehr": json.dumps({**header, "about": {}})})
     return files
 

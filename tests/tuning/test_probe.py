@@ -246,3 +246,48 @@ def test_a_big_model_is_stepped_in_parts() -> None:
     Probe(model, optimizer, lambda: model(torch.ones(1, 16)).sum())(1.0)
     assert len(sizes) > 5
     assert max(sizes) <= sum(sizes) / 6
+
+
+def test_gradients_that_are_unscaled_already_are_left_as_they_are() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    probe = Probe(model, optimizer, lambda: model(torch.ones(1, 3)).square().sum(), scaler=scaler)
+    scaler.scale(model(torch.ones(1, 3)).square().sum()).backward()
+    scaled, slope = probe(1.0), probe.slope()
+    scaler.unscale_(optimizer)
+    assert probe(1.0) == scaled
+    assert probe.slope() == slope
+    scaler.step(optimizer)
+    assert model(torch.ones(1, 3)).square().sum().item() == pytest.approx(scaled)
+
+
+def test_buffers_that_are_assigned_and_state_in_lists_come_back() -> None:
+    class Running(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(2))
+            self.register_buffer("mean", torch.zeros(2))
+
+        def forward(self) -> torch.Tensor:
+            self.mean = 0.9 * self.mean + self.weight.detach()
+            return (self.weight * self.mean).sum()
+
+    class Listing(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            for parameter in self.param_groups[0]["params"]:
+                self.state[parameter].setdefault("past", []).append(1.0)
+            super().step(closure)
+
+    model = Running()
+    optimizer = Listing(model.parameters(), lr=0.1)
+    model().backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    before, mean = model.mean, model.mean.clone()
+    probe = Probe(model, optimizer, model)
+    assert probe(0.0) == probe(0.0)
+    probe(1.0)
+    assert model.mean is before
+    assert torch.equal(model.mean, mean)
+    assert optimizer.state[model.weight]["past"] == [1.0]

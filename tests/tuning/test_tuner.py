@@ -232,6 +232,58 @@ def test_a_snapshot_puts_back_buffers_and_state_and_leaves_newcomers() -> None:
     assert newcomer.item() != 1.0
 
 
+def test_an_overflow_at_the_start_is_waited_out() -> None:
+    training = Training(1e-2, lehr.LRTuner(), steps=200)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    training.probe = lehr.Probe(
+        training.model, training.optimizer, training.loss, restore=[training.batches], batches=3, scaler=scaler
+    )
+    index = 0
+    while not training.scheduler.finished:
+        training.optimizer.zero_grad()
+        loss = training.loss()
+        scaler.scale(loss).backward()
+        if index == 0:
+            training.model[2].weight.grad.fill_(math.inf)  # type: ignore[union-attr, operator]
+        training.scheduler.observe(loss=loss.detach(), loss_at=training.probe)
+        scaler.step(training.optimizer)
+        scaler.update()
+        if index:
+            training.scheduler.step()
+        index += 1
+    assert training.policy.history[0].what == "look"
+    assert 1e-6 < training.policy.history[0].goal < 1.0
+    assert training.final() < 0.3
+
+
+@pytest.mark.parametrize("steps", [30, 100, 400])
+def test_noise_is_no_blow_up(steps: int) -> None:
+    """At rates that cannot do harm, the guard has nothing to do."""
+    runs = [Training(1e-2, lehr.LRTuner(high=1e-6), steps=steps, seed=seed).run() for seed in range(6)]
+    assert all(one.what != "put back" for run in runs for one in run.policy.history)
+
+
+def test_a_second_run_starts_afresh() -> None:
+    tuner = lehr.LRTuner()
+    one, two = Training(1e-3, tuner, steps=60).run().final(), Training(1e-3, tuner, steps=60).run().final()
+    assert one == two
+
+
+def test_what_cannot_be_followed_is_said() -> None:
+    training = Training(0.0, lehr.LRTuner())
+    training.loss().backward()  # type: ignore[no-untyped-call]
+    with pytest.raises(ValueError, match="the optimizer's rate must be above 0"):
+        training.scheduler.observe(loss=1.0, loss_at=training.probe)
+    fresh = Training(0.1, lehr.LRTuner())
+    with pytest.raises(ValueError, match="call it between backward"):
+        fresh.scheduler.observe(loss=1.0, loss_at=fresh.probe)
+
+
+def test_tiny_and_huge_starts_are_the_same_to_it() -> None:
+    for start in (1e-12, 1e8):
+        assert Training(start, lehr.LRTuner(), adam=True).run().final() < 0.2
+
+
 def test_what_is_missing_is_said() -> None:
     training = Training(0.1, lehr.LRTuner())
     with pytest.raises(ValueError, match="needs loss_at: call scheduler.observe"):

@@ -63,6 +63,7 @@ def meta_train(
             tasks, updates=updates, every=every, unroll=unroll, order=cast("Literal['first', 'second']", order),
             inner=rules[inner], gamma=_number(gamma), stages=stages, seed=seed, folder=folder or None, report=report,
         )  # fmt: skip
+    learned.header["tasks"] = [name.strip() for name in task.split(",")]
     learned.save(out)
     if rates:
         draw(console, f"{task}: learning rate at each meta-update", list(range(1, len(rates) + 1)), rates)

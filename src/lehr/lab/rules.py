@@ -20,6 +20,9 @@ EVERY: Final = 4
 CAP: Final = 5.0
 """LQA falls back to the base rate above so many times it."""
 
+FARTHEST: Final = 1e30
+"""Where steps without a minimum would soon leave the numbers."""
+
 
 class GeN(lehr.Policy):
     """Follows the minimiser of a parabola through losses at -1, 0 and 1 steps.
@@ -80,7 +83,10 @@ class LQA(lehr.Policy):
         if moment.loss_at is not None:
             parabola = _parabola(moment.loss_at)
             best = self.factor * (parabola.slope / parabola.curvature if parabola.curvature else math.nan)
-            self.factor = 1.05 * self.factor if not best > 0.0 else 1.0 if best > CAP else best
+            if best > 0.0:
+                self.factor = 1.0 if best > CAP else best
+            else:
+                self.factor = min(FARTHEST, 1.05 * self.factor)
         return self.factor
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,7 +123,7 @@ class QLABGrad(lehr.Policy):
         if loss_at is not None:
             slope = loss_at.slope()
             bend = 2.0 * (_loss(loss_at, 1.0) - _loss(loss_at, 0.0) + slope)
-            if slope > 0.0 and bend > 0.0:
+            if slope > 0.0 and bend > 0.0 and math.isfinite(self.factor * slope / bend):
                 self.factor *= slope / bend
         return self.factor
 

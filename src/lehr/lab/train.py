@@ -106,7 +106,7 @@ def train(
     while not scheduler.finished:
         loss, _, _ = loop.forward()
         losses.append(loss.item())
-        if not math.isfinite(losses[-1]) and probe is None:  # a policy that probes may put weights back
+        if not math.isfinite(losses[-1]) and not isinstance(policy, lehr.LRTuner):  # which puts weights back
             run.diverged_at = scheduler.last_epoch
             break
         loop.backward(loss)

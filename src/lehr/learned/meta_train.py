@@ -2,66 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
-from typing import Any, Final, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from lehr.learned.courses import Course, Learnable, MetaStep, MetaTraining, name_of
 from lehr.learned.gamma import PublishedGamma
 from lehr.learned.inner import Inner, InnerSGD
 from lehr.learned.mlrsnet import MLRSNet
 from lehr.learned.network import Cell, MLRSNetwork
-from lehr.learned.unroll import Loss, Order, Pair, Student, meta_loss, update
-from lehr.state import Checkpoints
-
-MOST_ATTEMPTS: Final = 5
-"""How often a run may diverge before meta-training gives up."""
-
-
-class Learnable(Protocol):
-    """What meta-training needs of a task; those of `lehr.lab` have it."""
-
-    @property
-    def model(self) -> Callable[[], nn.Module]:
-        """Makes a fresh network."""
-
-    @property
-    def loss(self) -> Loss:
-        """Outputs, targets -> mean loss."""
-
-    @property
-    def batch_size(self) -> int:
-        """Examples an update."""
-
-    def load(self) -> Any:
-        """The data: `train` holds inputs and targets."""
-
-
-@dataclass(frozen=True)
-class MetaStep:
-    """What meta-training reports after a meta-update.
-
-    Args:
-        progress: share of it that is done.
-        updates: of networks so far, all tasks together.
-        meta_loss: on the batch held out.
-        train_loss: of the last training batch.
-        rate: the learning rate that it was trained at.
-
-    >>> MetaStep(progress=0.5, updates=500, meta_loss=1.0, train_loss=0.9, rate=0.1).progress
-    0.5
-    """
-
-    progress: float
-    updates: int
-    meta_loss: float
-    train_loss: float
-    rate: float
+from lehr.learned.unroll import Order
+from lehr.state import Checkpoints, RandomState
 
 
 def meta_train(
@@ -132,15 +87,23 @@ def meta_train(
     torch.Size([2])
     """
     listed = list(tasks) if isinstance(tasks, Sequence) else [tasks]
-    _check(listed, updates, every, unroll, order, meta_lr, held_out, stages, save_every)
+    _check(listed, updates, every, unroll, order, gamma, meta_lr, held_out, stages, save_every)
     rule = inner if inner is not None else InnerSGD(weight_decay=5e-4)
-    torch_state = torch.random.get_rng_state()
+    header = {
+        "algorithm": "Shu et al. 2022, algorithm 1",
+        "updates": updates, "every": every, "unroll": unroll, "order": order, "inner": repr(rule), "gamma": repr(gamma),
+        "meta_lr": meta_lr, "meta_weight_decay": meta_weight_decay, "held_out": held_out, "seed": seed,
+        "tasks": [name_of(task) for task in listed], "torch": str(torch.__version__),
+    }  # fmt: skip
+    random = RandomState()
+    before = random.state_dict()
     try:
         torch.manual_seed(seed)
         network = MLRSNetwork(hidden, cell)
-        classes = [_Class(task, rule, gamma, held_out, seed + 1_000 * i) for i, task in enumerate(listed)]
-        training = _MetaTraining(network, classes, meta_lr, meta_weight_decay)
-        checkpoints = None if folder is None else Checkpoints(folder, training=training)
+        courses = [Course(task, rule, gamma, held_out, seed + 1_000 * i) for i, task in enumerate(listed)]
+        training = MetaTraining(network, courses, meta_lr, meta_weight_decay)
+        training.arguments = {**header, "stages": stages, "hidden": hidden, "cell": cell}
+        checkpoints = None if folder is None else Checkpoints(folder, training=training, random=RandomState())
         done = (checkpoints.resume() or 0) if checkpoints else 0
         turns = len(listed) * (updates // every)
         for turn in range(done, turns):
@@ -150,156 +113,13 @@ def meta_train(
             if checkpoints and ((turn + 1) % save_every == 0 or turn + 1 == turns):
                 checkpoints.save(turn + 1)
     finally:
-        torch.random.set_rng_state(torch_state)
-    header = {
-        "algorithm": "Shu et al. 2022, algorithm 1",
-        "updates": updates, "every": every, "unroll": unroll, "order": order, "inner": repr(rule), "gamma": repr(gamma),
-        "meta_lr": meta_lr, "meta_weight_decay": meta_weight_decay, "held_out": held_out, "seed": seed,
-        "tasks": [_name(task) for task in listed], "torch": torch.__version__,
-    }  # fmt: skip
+        random.load_state_dict(before)
     return MLRSNet(*training.stages, header=header)
 
 
-class _Class:
-    """A task's student, the data it learns from, and the data that judges the schedule."""
-
-    def __init__(
-        self, task: Learnable, inner: Inner, gamma: float | PublishedGamma | None, held_out: float, seed: int
-    ) -> None:
-        inputs, targets = task.load().train
-        self.task = task
-        self.inner = inner
-        self.gamma = gamma
-        self.seed = seed
-        self.generator = torch.Generator().manual_seed(seed)
-        order = torch.randperm(len(inputs), generator=self.generator)
-        meta = max(1, round(held_out * len(inputs)))
-        self.meta = (inputs[order[:meta]], targets[order[:meta]])
-        self.train = (inputs[order[meta:]], targets[order[meta:]])
-        if len(self.train[0]) < task.batch_size:
-            raise ValueError(f"meta_train: held_out={held_out} leaves less than a batch of {_name(task)} to train on")
-        self.attempts = 0
-        self.student = self._fresh()
-
-    def batch(self, pairs: Pair) -> Pair:
-        """A batch drawn at random."""
-        index = torch.randint(len(pairs[0]), (min(self.task.batch_size, len(pairs[0])),), generator=self.generator)
-        return pairs[0][index], pairs[1][index]
-
-    def restart(self) -> None:
-        """From new weights, after training diverged."""
-        self.attempts += 1
-        if self.attempts >= MOST_ATTEMPTS:
-            raise ValueError(f"meta_train: training of {_name(self.task)} diverges again and again; lower gamma")
-        self.student = self._fresh()
-
-    def _fresh(self) -> Student:
-        torch.manual_seed(self.seed + 7 * self.attempts)
-        model = self.task.model().train()
-        params = {name: value.detach().clone() for name, value in model.named_parameters()}
-        buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
-        zeros = torch.zeros(1, 1)
-        student = Student(
-            params, buffers, self.inner.start(params), (zeros, zeros), 1.0, copy.deepcopy(model), self.task.loss,
-            self.inner, clip_norm=getattr(self.task, "clip_norm", None),
-        )  # fmt: skip
-        return replace(student, gamma=self._scale(student))
-
-    @torch.no_grad()
-    def _scale(self, student: Student) -> float:
-        if isinstance(self.gamma, float | int):
-            return float(self.gamma)
-        loss = float(student.apart().loss_on(self.batch(self.train)))
-        if self.gamma is not None:
-            return self.gamma(loss)
-        targets = self.train[1]
-        if targets.is_floating_point():
-            raise ValueError("meta_train: gamma must be given where targets are not classes, such as gamma=0.1")
-        return PublishedGamma(max(2, int(targets.max()) + 1))(loss)
-
-
-class _MetaTraining:
-    """Everything that changes, so that it can be saved and loaded."""
-
-    def __init__(self, network: MLRSNetwork, classes: list[_Class], lr: float, weight_decay: float) -> None:
-        self.network = network
-        self.classes = classes
-        self.adam = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=weight_decay)
-        self.stages: list[MLRSNetwork] = []
-        for one in classes:
-            one.student = replace(one.student, lstm=network.start())
-
-    def turn(self, index: int, every: int, unroll: int, order: Order) -> MetaStep:
-        """Some updates of one task, the last after a meta-update."""
-        own = self.classes[index]
-        loss = share = torch.zeros(())
-        judged = torch.zeros(())
-        for k in range(every):
-            batch = own.batch(own.train)
-            if k == every - 1:
-                judged = self._learn(own, [batch, *(own.batch(own.train) for _ in range(unroll - 1))], order)
-            student, loss, share = update(own.student.settled(), self.network, batch, "first")
-            own.student = student.settled()
-        if not math.isfinite(float(loss)):
-            own.restart()
-            own.student = replace(own.student, lstm=self.network.start())
-        return MetaStep(0.0, 0, float(judged), float(loss), own.student.gamma * float(share))
-
-    def _learn(self, own: _Class, batches: Iterable[Pair], order: Order) -> Tensor:
-        judged = meta_loss(own.student, self.network, list(batches), own.batch(own.meta), order)
-        self.adam.zero_grad()
-        if math.isfinite(float(judged.detach())):
-            grads = torch.autograd.grad(judged, list(self.network.parameters()), allow_unused=True)
-            for parameter, grad in zip(self.network.parameters(), grads, strict=True):
-                parameter.grad = grad
-            self.adam.step()
-        return judged.detach()
-
-    def keep_stage(self, turn: int, turns: int, stages: int) -> None:
-        """Copy the network where its share of meta-training ends."""
-        if len(self.stages) < stages and turn >= math.ceil((len(self.stages) + 1) * turns / stages):
-            self.stages.append(copy.deepcopy(self.network))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "network": self.network.state_dict(),
-            "adam": self.adam.state_dict(),
-            "stages": [stage.state_dict() for stage in self.stages],
-            "classes": [
-                {
-                    "params": one.student.params, "buffers": one.student.buffers, "optimizer": one.student.optimizer,
-                    "lstm": list(one.student.lstm), "gamma": one.student.gamma, "attempts": one.attempts,
-                    "generator": one.generator.get_state(),
-                }
-                for one in self.classes
-            ],
-        }  # fmt: skip
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.adam.load_state_dict(state["adam"])
-        self.stages = []
-        for weights in state["stages"]:
-            stage = copy.deepcopy(self.network)
-            stage.load_state_dict(weights)
-            self.stages.append(stage)
-        for one, kept in zip(self.classes, state["classes"], strict=True):
-            one.attempts = kept["attempts"]
-            one.generator.set_state(kept["generator"])
-            h, c = kept["lstm"]
-            one.student = replace(
-                one.student, params=kept["params"], buffers=kept["buffers"], optimizer=kept["optimizer"],
-                lstm=(h, c), gamma=kept["gamma"],
-            )  # fmt: skip
-
-
-def _name(task: Learnable) -> str:
-    return str(getattr(task, "name", "") or type(task).__name__)
-
-
 def _check(
-    tasks: list[Any], updates: Any, every: Any, unroll: Any, order: Any, meta_lr: Any, held_out: Any, stages: Any,
-    save_every: Any,
+    tasks: list[Any], updates: Any, every: Any, unroll: Any, order: Any, gamma: Any, meta_lr: Any, held_out: Any,
+    stages: Any, save_every: Any,
 ) -> None:  # fmt: skip
     if not tasks or not all(callable(getattr(task, "load", None)) for task in tasks):
         raise ValueError("meta_train: tasks must be a task, or several, with model, load, loss and batch_size")
@@ -309,6 +129,12 @@ def _check(
             raise ValueError(f"meta_train: {name} must be a whole number, at least 1; got {value!r}")
     if updates < every:
         raise ValueError(f"meta_train: updates must be at least every; got {updates} and {every}")
+    if stages > len(tasks) * (updates // every):
+        raise ValueError(
+            f"meta_train: stages is {stages}, but there are only {len(tasks) * (updates // every)} meta-updates"
+        )
+    if not isinstance(gamma, PublishedGamma | None) and not (isinstance(gamma, float | int) and 0.0 < gamma < math.inf):
+        raise ValueError(f"meta_train: gamma must be a number above 0, or a PublishedGamma; got {gamma!r}")
     if order not in ("first", "second"):
         raise ValueError(f"meta_train: order must be 'first' or 'second'; got {order!r}")
     if not meta_lr > 0.0:

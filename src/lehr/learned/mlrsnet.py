@@ -18,6 +18,9 @@ from lehr.policy import Moment, Policy
 Gamma = float | Callable[[float], float]
 
 KIND: Final = "mlr-snet"
+MOST_NETWORKS: Final = 64
+"""No file holds more."""
+
 MEMORY: Final = 100.0
 """Over how many updates the loss is averaged that a new stage takes its scale from."""
 
@@ -66,14 +69,24 @@ class MLRSNet(Policy):
         self.gamma = gamma
         self.loss_scale = loss_scale
         self.header = dict(header or {})
+        self._optimizer: Any = None
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        first = self.networks[0]
         self._stage = 0
-        self._state: State = networks[0].start()
-        self._scale: float | None = None if callable(gamma) else gamma
-        self._share: Tensor | float = float(torch.sigmoid(networks[0].output.bias).detach())
+        self._state: State = first.start()
+        self._scale: float | None = None if callable(self.gamma) else self.gamma
+        self._share: Tensor | float = float(torch.sigmoid(first.output.bias).detach())
         self._mean: Tensor | float = 0.0
         self._seen = 0
 
     # -- as a policy ------------------------------------------------------------------------------------------------
+
+    def bind(self, optimizer: Any) -> None:
+        if self._optimizer is not None and self._optimizer is not optimizer:
+            self._start_afresh()
+        self._optimizer = optimizer
 
     def factors(self, moment: Moment) -> Any:
         if moment.loss is not None:
@@ -86,9 +99,13 @@ class MLRSNet(Policy):
         given = loss if isinstance(loss, Tensor) else torch.tensor(float(loss))
         given = given.detach().float().reshape(())
         network = self._network_for(progress, given)
+        share, (h, c) = network(given / self.loss_scale, self._state)
+        sound = torch.isfinite(given)  # a loss that is not is passed over, without a look at it
+        mean = torch.as_tensor(self._mean, dtype=torch.float32, device=given.device)
         self._seen += 1
-        self._mean = self._mean + (given - self._mean) / min(float(self._seen), MEMORY)
-        share, self._state = network(given / self.loss_scale, self._state)
+        self._mean = torch.where(sound, mean + (given - mean) / min(float(self._seen), MEMORY), mean)
+        self._state = (torch.where(sound, h, self._state[0]), torch.where(sound, c, self._state[1]))
+        share = torch.where(sound, share, torch.as_tensor(self._share, dtype=torch.float32, device=given.device))
         self._share = share if isinstance(loss, Tensor) else float(share)
 
     def _network_for(self, progress: float, loss: Tensor) -> MLRSNetwork:
@@ -116,9 +133,10 @@ class MLRSNet(Policy):
 
     def __repr__(self) -> str:
         digest = sum(float(p.double().abs().sum()) for network in self.networks for p in network.parameters())
+        first, gamma = self.networks[0], getattr(self.gamma, "__qualname__", repr(self.gamma))
         return (
-            f"MLRSNet({len(self.networks)} of {self.networks[0].hidden} hidden, {self.networks[0].cell}, "
-            f"weights {digest:.9g}, gamma={self.gamma!r}, loss_scale={self.loss_scale!r})"
+            f"MLRSNet({len(self.networks)} of {first.hidden} hidden, {first.cell}, weights {digest:.9g}, "
+            f"gamma={gamma}, loss_scale={self.loss_scale!r})"
         )
 
     # -- by itself, and as files ------------------------------------------------------------------------------------
@@ -163,12 +181,9 @@ class MLRSNet(Policy):
         """
         tensors, header = read_weights(Path(path), KIND)
         try:
-            networks = [MLRSNetwork(header["hidden"], header["cell"]) for _ in range(header["networks"])]
-            for index, network in enumerate(networks):
-                mark = f"{index}."
-                network.load_state_dict({k.removeprefix(mark): v for k, v in tensors.items() if k.startswith(mark)})
+            networks = _networks(tensors, header)
             return cls(*networks, gamma=gamma, loss_scale=header["loss_scale"], header=header["about"])
-        except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
             raise ValueError(f"{path} holds no MLR-SNet that fits its own header: {error}") from None
 
     @classmethod
@@ -209,6 +224,20 @@ class MLRSNet(Policy):
             networks.append(network)
         about = {"source": "Shu et al. 2022, released checkpoints", "files": [Path(path).name for path in paths]}
         return cls(*networks, gamma=gamma, loss_scale=loss_scale, header=about)
+
+
+def _networks(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> list[MLRSNetwork]:
+    """The networks of a file, whose header is believed where the tensors agree."""
+    count, hidden = header["networks"], tensors["0.output.weight"].shape[-1]
+    if type(count) is not int or not 1 <= count <= MOST_NETWORKS or header["hidden"] != hidden:
+        raise ValueError(f"{count!r} networks of {header['hidden']!r} hidden")
+    networks = [MLRSNetwork(hidden, header["cell"]) for _ in range(count)]
+    if len(tensors) != count * len(networks[0].state_dict()):
+        raise ValueError(f"{len(tensors)} tensors for {count} networks")
+    for index, network in enumerate(networks):
+        mark = f"{index}."
+        network.load_state_dict({k.removeprefix(mark): v for k, v in tensors.items() if k.startswith(mark)})
+    return networks
 
 
 def _check(networks: Sequence[Any], gamma: Any, loss_scale: Any) -> None:

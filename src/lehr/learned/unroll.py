@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lehr.learned.inner import Inner, Tensors
 from lehr.learned.network import MLRSNetwork, State
@@ -33,10 +35,14 @@ class Student:
     loss_scale: float = 1.0
     clip_norm: float | None = None
 
-    def loss_on(self, batch: Pair) -> Tensor:
-        """The loss of a batch; running statistics of norms move on."""
+    def loss_on(self, batch: Pair, order: Order = "first") -> Tensor:
+        """The loss of a batch; running statistics of norms move on.
+
+        With order "second" attention is computed by plain products, since fused ones have no second derivative.
+        """
         inputs, targets = batch
-        return self.loss(functional_call(self.skeleton, (self.params, self.buffers), (inputs,)), targets)
+        with sdpa_kernel(SDPBackend.MATH) if order == "second" else nullcontext():
+            return self.loss(functional_call(self.skeleton, (self.params, self.buffers), (inputs,)), targets)
 
     def settled(self) -> Student:
         """The same without history, ready for the next update."""
@@ -59,7 +65,7 @@ def update(student: Student, network: MLRSNetwork, batch: Pair, order: Order) ->
 
     With order "first" loss and direction are constants to whom differentiates, as in the authors' code.
     """
-    loss = student.loss_on(batch)
+    loss = student.loss_on(batch, order)
     grads = dict(
         zip(
             student.params,
@@ -74,9 +80,12 @@ def update(student: Student, network: MLRSNetwork, batch: Pair, order: Order) ->
     if student.clip_norm is not None:
         norm = torch.stack([grad.norm() for grad in grads.values()]).norm()
         grads = {name: grad * (student.clip_norm / (norm + 1e-6)).clamp(max=1.0) for name, grad in grads.items()}
-    share, lstm = network(loss / student.loss_scale, student.lstm)
+    share, lstm = network(loss.to(student.lstm[0].dtype) / student.loss_scale, student.lstm)
     direction, optimizer = student.inner.direction(student.params, grads, student.optimizer)
-    params = {name: value - student.gamma * share * direction[name] for name, value in student.params.items()}
+    params = {
+        name: value - (student.gamma * share).to(value.dtype) * direction[name]
+        for name, value in student.params.items()
+    }
     return replace(student, params=params, optimizer=optimizer, lstm=lstm), loss.detach(), share.detach()
 
 
@@ -96,4 +105,4 @@ def meta_loss(
     ahead = student.apart()
     for batch in batches:
         ahead, _, _ = update(ahead, network, batch, order)
-    return ahead.loss_on(held_out)
+    return ahead.loss_on(held_out, order)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 FORMAT: Final = 1
-LARGEST: Final = 64 * 2**20
-"""No learned schedule has that many bytes."""
+LARGEST: Final = 16 * 2**20
+"""No learned schedule has that many bytes, nor that many numbers in a tensor."""
 
 NAMES: Final = {  # the authors' names for our parts
     f"{theirs}.{layer}.{kind}": f"{ours}.{layer}.{kind}"
@@ -76,13 +76,11 @@ def read_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         with library.safe_open(content, framework="pt") as file:
             header = json.loads((file.metadata() or {})["lehr"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except (library.SafetensorError, KeyError, TypeError, json.JSONDecodeError, OSError) as error:
+    except (library.SafetensorError, KeyError, TypeError, ValueError, RecursionError, RuntimeError, OSError) as error:
         raise ValueError(f"{advice} ({type(error).__name__}: {error})") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT or header.get("kind") != kind:
         raise ValueError(f"{advice}: it must say format {FORMAT} and kind {kind!r}")
-    if not all(tensor.is_floating_point() and bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ValueError(f"{path} holds weights that are not finite numbers")
-    return tensors, header
+    return _sound(path, tensors), header
 
 
 def read_published(path: Path) -> tuple[dict[str, Tensor], bool]:
@@ -105,7 +103,17 @@ def read_published(path: Path) -> tuple[dict[str, Tensor], bool]:
         raise ValueError(f"{path} is not a published MLR-SNet: it should hold {', '.join(NAMES)}; it holds {found}")
     if not all(isinstance(value, Tensor) and value.is_floating_point() for value in state.values()):
         raise ValueError(f"{path} is not a published MLR-SNet: all of its entries should be tensors of numbers")
-    return {ours: state[theirs].float() for theirs, ours in NAMES.items()}, _digest(state) in RELEASED
+    return _sound(path, {ours: state[theirs] for theirs, ours in NAMES.items()}), _digest(state) in RELEASED
+
+
+def _sound(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as float32, if they are finite numbers and not too many."""
+    for tensor in tensors.values():
+        if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            raise ValueError(f"{path} holds {tensor.dtype} where weights should be")
+        if tensor.ndim not in (1, 2) or tensor.numel() > LARGEST or not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{path} holds weights that are not finite numbers, or of an impossible shape")
+    return {name: tensor.float() for name, tensor in tensors.items()}
 
 
 def _safetensors() -> Any:

@@ -9,6 +9,9 @@ from typing import Any, Final
 START: Final = 0.03
 """Up to which share of the budget the loss counts as that of the start."""
 
+FEWEST: Final = 8
+"""Over how many updates the loss at the start is taken at least."""
+
 MEMORY: Final = 0.0125
 """Over which share of the budget the loss is smoothed."""
 
@@ -64,21 +67,28 @@ class Guard:
         weight = max(1.0 / self.memory, 1.0 / self.seen)
         self.variance += weight * ((loss - self.loss) ** 2 - self.variance)
         self.loss += weight * (loss - self.loss)
-        if progress < START or math.isnan(self.start):
+        if progress < START or self.seen <= FEWEST:
             self.start, self.calm = self.loss, self.variance
         self.best = min(self.best, self.loss)
 
     @property
     def blown(self) -> bool:
         """Whether the loss is not finite, far above that of the start, or back there after it had fallen."""
-        noise = NOISE * math.sqrt(min(self.variance, self.calm) / self.memory)
-        above = self.loss > self.start + RISE * abs(self.start) + noise
-        return not self.finite or above or (self.stuck and self.best < self.start - FALL * abs(self.start) - noise)
+        if not self.finite or self.seen <= FEWEST:
+            return not self.finite
+        far, noise = abs(self.start), NOISE * self._error
+        fallen = self.best < self.start - FALL * far - noise
+        return self.loss > self.start + RISE * far + noise or (fallen and self.loss > self.start - (1.0 - STUCK) * far)
 
     @property
     def stuck(self) -> bool:
-        """Whether the loss has hardly fallen since the start."""
-        return self.loss > self.start - (1.0 - STUCK) * abs(self.start)
+        """Whether the loss has hardly fallen since the start, and not by more than chance."""
+        return self.loss >= self.start - min((1.0 - STUCK) * abs(self.start), 2.0 * self._error)
+
+    @property
+    def _error(self) -> float:
+        """Of the smoothed loss, from the scatter at the start."""
+        return math.sqrt(self.calm / self.memory)
 
     def forget(self) -> None:
         """Weights were put back: the loss is that of the start until news come."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.amp.grad_scaler import OptState
 from torch.optim import Optimizer
 
 from lehr.state import RandomState
@@ -40,7 +42,7 @@ class Probe:
         closure: computes a loss, without `backward`; called without gradients.
         restore: what else the closure changes, such as the `Batches` that it draws from.
         batches: how many times to call the closure for each factor, at least 1.
-        scaler: the gradient scaler, if gradients are still scaled when the probe is called.
+        scaler: the gradient scaler, if there is one; whether gradients are still scaled, it knows itself.
 
     Raises:
         ValueError: if the optimizer's update is not proportional to its rate, or no parameter is the model's.
@@ -95,7 +97,7 @@ class Probe:
         """
         if not math.isfinite(factor):
             raise ValueError(f"Probe: factor must be a finite number; got {factor!r}")
-        with torch.no_grad(), self._stepped(factor), self._looking():
+        with torch.no_grad(), self._looking(), self._stepped(factor):
             losses = [self._loss() for _ in range(self.batches if batches is None else batches)]
         return torch.stack(losses).tolist()
 
@@ -107,7 +109,7 @@ class Probe:
         parameters = self._trained()
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         before = [parameter.detach().clone() for parameter in parameters]
-        scale = 1.0 if self.scaler is None else 1.0 / self.scaler.get_scale()
+        scale = self._unscaling()
         with torch.no_grad(), self._stepped(1.0):
             along = [(g * (p - b)).sum() for g, p, b in zip(gradients, parameters, before, strict=True)]
             return -scale * float(torch.stack([part.double() for part in along]).sum())
@@ -126,6 +128,7 @@ class Probe:
         """Buffers, modes, random numbers and what the closure changes are put back."""
         random = RandomState()
         state = random.state_dict()
+        held = [(module._buffers, dict(module._buffers)) for module in self.model.modules()]
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         modes = [(module, module.training) for module in self.model.modules()]
         others = [keep(part) for part in self.restore]
@@ -134,8 +137,10 @@ class Probe:
         finally:
             for put_back in others:
                 put_back()
-            for buffer, copy in buffers:
-                buffer.copy_(copy)
+            for place, entries in held:
+                place.update(entries)
+            for buffer, copied in buffers:
+                buffer.copy_(copied)
             for module, training in modes:
                 module.training = training
             random.load_state_dict(state)
@@ -149,41 +154,49 @@ class Probe:
         parameters = self._trained()
         before = [parameter.detach().clone() for parameter in parameters]
         try:
-            self._move(factor, dict(zip(parameters, before, strict=True)))
+            self._move(factor, {id(parameter) for parameter in parameters})
             yield
         finally:
             torch._foreach_copy_([parameter.detach() for parameter in parameters], before)
 
     def _trained(self) -> list[Tensor]:
-        return [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        found = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if not found:
+            raise ValueError("Probe: no parameter has a gradient; call it between backward() and optimizer.step()")
+        return found
 
-    def _move(self, factor: float, before: dict[Tensor, Tensor]) -> None:
-        """Step part after part with copies of gradients and state, and go `factor` times as far."""
+    def _unscaling(self) -> float:
+        """What gradients must be multiplied by; after `scaler.unscale_` nothing."""
+        if self.scaler is None or not self.scaler.is_enabled():
+            return 1.0
+        stage = self.scaler._per_optimizer_states[id(self.optimizer)]["stage"]
+        return 1.0 / self.scaler.get_scale() if stage is OptState.READY else 1.0
+
+    def _move(self, factor: float, moved: set[int]) -> None:
+        """Step part after part with copies of gradients and state, at `factor` times the rate."""
         optimizer = self.optimizer
         with _bare(optimizer):
             groups = optimizer.param_groups
-            most = max(1, sum(p.numel() for p in before) // CHUNKS)
+            most = max(1, sum(p.numel() for group in groups for p in group["params"] if id(p) in moved) // CHUNKS)
             for group in groups:
-                for chunk in _chunks([p for p in group["params"] if p in before], most):
-                    self._step(group, chunk)
-                    if factor != 1.0:
-                        now, then = [p.detach() for p in chunk], [before[p] for p in chunk]
-                        torch._foreach_sub_(now, then)
-                        torch._foreach_mul_(now, factor)
-                        torch._foreach_add_(now, then)
+                rate = group["lr"] if factor == 1.0 else group["lr"] * factor
+                for chunk in _chunks([p for p in group["params"] if id(p) in moved], most):
+                    self._step({**group, "lr": rate}, chunk)
 
     def _step(self, group: dict[str, Any], chunk: list[Tensor]) -> None:
         """One real step of these parameters; gradients and state are those of before."""
         optimizer = self.optimizer
         gradients = [p.grad for p in chunk]
         states = [optimizer.state.get(p) for p in chunk]
-        scale = 1.0 if self.scaler is None else 1.0 / self.scaler.get_scale()
+        scale = self._unscaling()
         try:
             for p, gradient, state in zip(chunk, gradients, states, strict=True):
                 assert gradient is not None
                 p.grad = gradient.clone() if scale == 1.0 else gradient * scale  # some steps write into it
                 if state is not None:
-                    optimizer.state[p] = {k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}
+                    optimizer.state[p] = {
+                        k: v.clone() if isinstance(v, Tensor) else copy.deepcopy(v) for k, v in state.items()
+                    }
             optimizer.param_groups = [{**group, "params": chunk}]
             type(optimizer).step(optimizer)  # not one that was compiled, or wrapped by a scheduler
         finally:
@@ -193,6 +206,10 @@ class Probe:
                     optimizer.state.pop(p, None)
                 else:
                     optimizer.state[p] = state
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else copy.deepcopy(value)
 
 
 @contextmanager

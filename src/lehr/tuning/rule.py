@@ -8,6 +8,15 @@ from lehr.tuning.decision import What
 from lehr.tuning.parabola import Parabola
 from lehr.tuning.pool import Pool
 
+BELOW: Final = 1_000.0
+"""How far below the edge of the first step to start."""
+
+BELOW_LATE: Final = 30.0
+"""How far, where little time is left to climb."""
+
+CLIMBING, HOLDING = 0.02, 0.04
+"""After which share of the budget to probe again."""
+
 STOP, MOST = 2.0, 3.0
 """The climb goes on while r* is above STOP, by a factor of at most MOST."""
 

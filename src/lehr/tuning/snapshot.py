@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -63,7 +64,7 @@ def _parameters(optimizer: Optimizer) -> list[Tensor]:
 
 
 def _copied(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value.clone() if isinstance(value, Tensor) else value for key, value in state.items()}
+    return {key: value.clone() if isinstance(value, Tensor) else deepcopy(value) for key, value in state.items()}
 
 
 def _fill(optimizer: Optimizer, parameter: Tensor, state: Mapping[str, Any]) -> None:

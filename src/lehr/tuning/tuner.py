@@ -17,17 +17,11 @@ from lehr.tuning.first_edge import first_edge
 from lehr.tuning.guard import Guard
 from lehr.tuning.parabola import Parabola, fit_parabola
 from lehr.tuning.pool import Pool
-from lehr.tuning.rule import ERRORS, MOST, climb, follow
+from lehr.tuning.rule import BELOW, BELOW_LATE, CLIMBING, ERRORS, HOLDING, MOST, climb, follow
 from lehr.tuning.snapshot import Snapshot
 
 STEPS: Final = (-1.0, 0.0, 1.0)
 """The trial steps of a probe, those of GeN and LQA."""
-
-BELOW: Final = 1_000.0
-"""How far below the edge of the first step to start."""
-
-CLIMBING, HOLDING = 0.02, 0.04
-"""After which share of the budget to probe again."""
 
 FAST: Final = 0.75 / CLIMBING
 """Decades by which the rate rises at most, for the whole of a budget."""
@@ -103,9 +97,12 @@ class LRTuner(Policy):
         self.low = low
         self.high = high
         self.anneal = Linear() if anneal is None else anneal
+        self._optimizer: Optimizer | None = None
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
         self.history: list[Decision] = []
         self.forward_passes = 0
-        self._optimizer: Optimizer | None = None
         self._guard = Guard()
         self._pool = Pool()
         self._snapshot: Snapshot | None = None
@@ -119,6 +116,8 @@ class LRTuner(Policy):
         self._checked = 0
 
     def bind(self, optimizer: Any) -> None:
+        if self._optimizer is not None and self._optimizer is not optimizer and self.history:
+            self._start_afresh()
         self._optimizer = optimizer
 
     def factors(self, moment: Moment) -> float:
@@ -129,6 +128,8 @@ class LRTuner(Policy):
     def _look_at(self, loss: float, loss_at: Callable[[float], float], progress: float) -> None:
         if not self.history:
             self._start(loss_at, progress)
+            if not self.history:
+                return
         self._guard.see(loss, progress)
         if self._guard.blown:
             self._put_back(loss_at, progress)
@@ -136,8 +137,6 @@ class LRTuner(Policy):
             self._try_higher(progress) if math.isinf(self._doubted) else self._put_back(loss_at, progress)
         elif self._next <= progress < self.explore and self._affordable(loss_at, progress):
             self._probe(loss_at, progress)
-
-    # -- where the rate is ------------------------------------------------------------------------------------------
 
     def _level(self, progress: float) -> float:
         """On the way from where it was to the goal, not too fast."""
@@ -153,13 +152,15 @@ class LRTuner(Policy):
         self._from = (progress, self._level(progress))
         self._goal = min(max(goal, self.low), self.high)
 
-    # -- what to do -------------------------------------------------------------------------------------------------
-
     def _start(self, loss_at: Callable[[float], float], progress: float) -> None:
         def once(factor: float) -> float:
             return fmean(self._measure(loss_at, factor, batches=1))
 
-        start = min(max(first_edge(once) / BELOW, self.low), self.high)
+        edge = first_edge(once)
+        if edge is None:  # the next update may have a gradient that can be followed
+            return
+        below = BELOW if progress < self.explore / 2.0 else BELOW_LATE
+        start = min(max(edge / below, self.low), self.high)
         self._from, self._goal = (progress, start), start
         self._next = progress + CLIMBING
         self._keep(loss_at)
@@ -229,8 +230,6 @@ class LRTuner(Policy):
         self._guard.forget()
         self.history.append(Decision(progress, level, self._goal, "put back"))
 
-    # -- helpers ----------------------------------------------------------------------------------------------------
-
     def _measure(self, loss_at: Callable[[float], float], factor: float, **how: int) -> list[float]:
         losses = loss_at.losses(factor, **how) if hasattr(loss_at, "losses") else [float(loss_at(factor))]
         self.forward_passes += len(losses)
@@ -248,8 +247,6 @@ class LRTuner(Policy):
         if self._optimizer is not None:
             self._snapshot = Snapshot(self._optimizer, getattr(loss_at, "model", None))
             self._calm = self._guard.loss if self._guard.seen else math.inf
-
-    # -- what a policy has ------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         return {
