@@ -41,6 +41,33 @@ def main() -> None:
             )
         print({key: value for key, value in rows.items() if key != "rows"})
     draw(found)
+    readme = (HERE / "README.md").read_text()
+    before, _, rest = readme.partition("<!-- tables -->")
+    _, _, after = rest.partition("<!-- end of tables -->")
+    text = f"{before}<!-- tables -->\n{tables(summary)}<!-- end of tables -->{after}"
+    (HERE / "README.md").write_text(text)
+
+
+def tables(summary: dict[str, Any]) -> str:
+    """What the README shows."""
+    lines = []
+    for name, found in summary.items():
+        metric = lab.load_task(name).metric
+        unit = f"test {metric.name} (%)" if metric.higher_is_better else f"test {metric.name}"
+        scale = 100.0 if metric.higher_is_better else 1.0
+        lines += [f"### {name}", "", f"| method | start / tuned peak | n | {unit} | cost of probes | diverged |"]
+        lines += ["|---|---|---:|---:|---:|---:|"]
+        for row in found["rows"]:
+            test = row["test"]
+            shown = "-" if test is None else f"{scale * test['mean']:.{2 if scale > 1 else 3}f}"
+            spread = "" if test is None or row["n"] < 2 else f" ± {scale * test['sd']:.{2 if scale > 1 else 3}f}"
+            cost = f"{100 * row['probing']:.1f} %" if row["probing"] else ""
+            start = row["start"].replace("lr ", "tuned: ")
+            lines.append(
+                f"| {row['method']} | {start} | {row['n']} | {shown}{spread} | {cost} | {row['diverged'] or ''} |"
+            )
+        lines.append("")
+    return "\n".join(lines) + "\n"
 
 
 def of_task(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
