@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import plotly.graph_objects as go
@@ -41,11 +42,11 @@ def decisions(found: dict[str, Any]) -> go.Figure | None:
                 mode="markers", name=what, marker=marker, row=1, col=1, legendgroup=what,
                 text=[_told(run, one) for run, one in rows], hovertemplate="%{text}<extra></extra>",
             )  # fmt: skip
-        seen = [(run, one) for run, one in rows if one["minimiser"] is not None]
+        seen = [(run, one) for run, one in rows if one["losses"]]
         if seen:
             figure.add_scatter(
                 x=[one["progress"] for _, one in seen],
-                y=[min(NEVER, max(1.0 / NEVER, one["minimiser"])) for _, one in seen],
+                y=[_drawn(one["minimiser"]) for _, one in seen],
                 mode="markers", marker=marker, row=2, col=1, legendgroup=what, showlegend=False,
                 text=[_told(run, one) for run, one in seen], hovertemplate="%{text}<extra></extra>",
             )  # fmt: skip
@@ -66,7 +67,16 @@ def _told(run: dict[str, Any], one: dict[str, Any]) -> str:
     ]
     if one["losses"]:
         lines.append("loss " + ", ".join(f"{y:.4g} at {x:g}" for x, y in zip(one["steps"], one["losses"], strict=True)))
-        lines.append(f"r* = {one['minimiser']:.3g}")
-    if one["pooled"] is not None:
-        lines.append(f"recent probes together: r* = {one['pooled']:.3g}")
+        lines.append(f"r* = {_number(one['minimiser'])}")
+    if one["what"] in ("stop", "hold", "raise"):
+        lines.append(f"recent probes together: r* = {_number(one['pooled'])}")
     return "<br>".join(lines)
+
+
+def _drawn(minimiser: float | None) -> float:
+    return min(NEVER, max(1.0 / NEVER, NEVER if minimiser is None else minimiser))
+
+
+def _number(minimiser: float | None) -> str:
+    """Infinity is null in a file."""
+    return "out of sight" if minimiser is None or math.isinf(minimiser) else f"{minimiser:.3g}"
