@@ -82,6 +82,12 @@ class LRTuner(Policy):
 
     needs = ("loss", "loss_at")
 
+    history: list[Decision]
+    """Every decision so far, oldest first."""
+
+    forward_passes: int
+    """How many the probes have cost."""
+
     def __init__(
         self,
         *,
@@ -101,7 +107,7 @@ class LRTuner(Policy):
         self._start_afresh()
 
     def _start_afresh(self) -> None:
-        self.history: list[Decision] = []
+        self.history = []
         self.forward_passes = 0
         self._guard = Guard()
         self._pool = Pool()
