@@ -146,7 +146,7 @@ def share_to_reach(run: dict[str, Any], goal: float, sign: float) -> float | Non
     return next((row["progress"] for row in run["curve"] if sign * (row["validation"] - goal) >= 0.0), None)
 
 
-def effective(final: list[dict[str, Any]], sign: float, reached: float) -> float | None:
+def effective(final: list[dict[str, Any]], sign: float, reached: float) -> float | str | None:
     """The share of the budget at which the tuned warm-up and linear decay would have come as far."""
     by_share: dict[float, list[float]] = defaultdict(list)
     for run in final:
@@ -155,7 +155,7 @@ def effective(final: list[dict[str, Any]], sign: float, reached: float) -> float
     points = sorted((share, sign * fmean(values)) for share, values in by_share.items())
     goal = sign * reached
     if not points or goal > points[-1][1]:
-        return math.inf if points else None
+        return "more than the whole" if points else None
     if goal <= points[0][1]:
         return points[0][0]
     for (s0, v0), (s1, v1) in pairwise(points):
