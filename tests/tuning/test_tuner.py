@@ -60,7 +60,7 @@ class Training:
 
 
 def best_linear(adam: bool) -> float:
-    grid = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
+    grid = (1e-2, 3e-2, 0.1)
     return min(Training(lr, lehr.Linear(), adam=adam).run().final() for lr in grid)
 
 
@@ -68,7 +68,7 @@ def best_linear(adam: bool) -> float:
 def test_any_start_goes_most_of_the_way_of_the_tuned_schedule(adam: bool) -> None:
     tuned = best_linear(adam)
     untuned = Training(1e-6, lehr.Linear(), adam=adam).run().final()
-    for start in (1e-6, 3e-4, 0.02, 1.0, 30.0):
+    for start in (1e-6, 0.02, 30.0):
         tuner = Training(start, lehr.LRTuner(), adam=adam).run()
         assert tuner.final() < tuned + 0.2 * (untuned - tuned), start
 
@@ -80,12 +80,12 @@ def test_the_start_decides_nothing() -> None:
     assert ratios[1:] == pytest.approx([1.0] * (len(ratios) - 1), rel=0.2)
 
 
-@pytest.mark.parametrize("overhead", [0.02, 0.05, 0.2])
+@pytest.mark.parametrize("overhead", [0.02, 0.2])
 def test_overhead_is_kept(overhead: float) -> None:
-    training = Training(0.01, lehr.LRTuner(overhead=overhead), steps=2_000).run()
+    training = Training(0.01, lehr.LRTuner(overhead=overhead), steps=1_500).run()
     tuner = training.policy
     assert tuner.forward_passes == training.probe.forward_passes
-    assert tuner.forward_passes <= overhead * 3 * 2_000
+    assert tuner.forward_passes <= overhead * 3 * 1_500
     probes = [decision for decision in tuner.history if decision.steps]
     assert len(probes) >= 6
     assert max(decision.progress for decision in probes) < tuner.explore
@@ -256,10 +256,10 @@ def test_an_overflow_at_the_start_is_waited_out() -> None:
     assert training.final() < 0.3
 
 
-@pytest.mark.parametrize("steps", [30, 100, 400])
+@pytest.mark.parametrize("steps", [30, 100])
 def test_noise_is_no_blow_up(steps: int) -> None:
     """At rates that cannot do harm, the guard has nothing to do."""
-    runs = [Training(1e-2, lehr.LRTuner(high=1e-6), steps=steps, seed=seed).run() for seed in range(6)]
+    runs = [Training(1e-2, lehr.LRTuner(high=1e-6), steps=steps, seed=seed).run() for seed in range(4)]
     assert all(one.what != "put back" for run in runs for one in run.policy.history)
 
 
