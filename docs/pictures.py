@@ -57,6 +57,7 @@ def draw_all(folder: Path) -> None:
     _rebudgeting().savefig(folder / "rebudget.svg")
     _freezing().savefig(folder / "freezing.svg")
     _tuning().savefig(folder / "tuning.svg")
+    _learned().savefig(folder / "learned.svg")
 
 
 def _gallery(expressions: list[str], columns: int = 3) -> Figure:
@@ -134,6 +135,36 @@ def _tuning() -> Figure:
     above.legend(fontsize=7, frameon=False, ncols=5)
     for axes in (above, below):
         _calm(axes)
+    return figure
+
+
+def _learned(updates: int = 300) -> Figure:
+    """What the learned schedules make of made-up losses."""
+    figure = Figure(figsize=(9.6, 3.0), layout="constrained")
+    progress = np.arange(updates) / updates
+    noise = 0.05 * np.random.default_rng(0).standard_normal(updates)
+    losses = {
+        "falls fast": 0.02 + 2.3 * np.exp(-12 * progress),
+        "falls slowly": 1.0 + 1.3 * np.exp(-3 * progress),
+        "hardly falls": 2.3 - 0.2 * progress,
+        "rises again": 2.3 - 4.0 * np.minimum(progress, 0.15) + 3.0 * np.clip(progress - 0.15, 0.0, 0.3),
+    }
+    schedule, mlrsnet = lehr.LearnedSchedule.pretrained(), lehr.MLRSNet.pretrained()
+    ways = {
+        "LearnedSchedule, SGD": lambda given: schedule.rates(given),
+        "LearnedSchedule, Adam": lambda given: schedule.rates(given, adaptive=True),
+        "MLRSNet": mlrsnet.rates,
+    }
+    for place, (title, rates) in enumerate(ways.items(), start=1):
+        axes = figure.add_subplot(1, 3, place)
+        for (name, values), colour in zip(losses.items(), (ACCENT, INK, "#2a9d8f", OTHER), strict=True):
+            given = torch.tensor(values * np.exp(noise), dtype=torch.float32)
+            axes.plot(progress, rates(given), color=colour, linewidth=1.6, label=name)
+        axes.set(xlim=(0, 1), ylim=(0, None), xlabel="share of the budget")
+        axes.set_title(title, fontsize=7.5, family="monospace", color=INK)
+        _calm(axes)
+    figure.axes[0].set_ylabel("factor")
+    figure.axes[0].legend(fontsize=7, frameon=False, title="the loss ...", title_fontsize=7)
     return figure
 
 

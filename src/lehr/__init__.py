@@ -17,8 +17,10 @@ from lehr.freezing import Layers as Layers
 from lehr.freezing import Savings as Savings
 from lehr.freezing import freeze_savings as freeze_savings
 from lehr.freezing import layers_of as layers_of
+from lehr.learned import BudgetNetwork as BudgetNetwork
 from lehr.learned import InnerAdamW as InnerAdamW
 from lehr.learned import InnerSGD as InnerSGD
+from lehr.learned import LearnedSchedule as LearnedSchedule
 from lehr.learned import MetaStep as MetaStep
 from lehr.learned import MLRSNet as MLRSNet
 from lehr.learned import MLRSNetwork as MLRSNetwork
@@ -76,6 +78,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Batches",
     "Budget",
+    "BudgetNetwork",
     "BudgetWarning",
     "Checkpoints",
     "Clock",
@@ -99,6 +102,7 @@ __all__ = [
     "LRTuner",
     "Layer",
     "Layers",
+    "LearnedSchedule",
     "Linear",
     "LinearLR",
     "MLRSNet",

@@ -44,6 +44,15 @@ def _networks(count: int) -> list[lehr.MLRSNetwork]:
         return [lehr.MLRSNetwork(hidden=6) for _ in range(count)]
 
 
+def _wild() -> lehr.BudgetNetwork:
+    """A network that does something, where an untrained one is linear."""
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        network = lehr.BudgetNetwork(hidden=4)
+        nn.init.normal_(network.leave.weight)
+    return network
+
+
 Maker = Callable[[nn.Sequential], Policy | Schedule | Sequence[Schedule]]
 """A model, each of whose children has a parameter group of its own -> a fresh policy."""
 
@@ -61,6 +70,7 @@ POLICIES: dict[str, Maker] = {
     "layers that freeze, warmed up": lambda model: (
         lehr.FreezeOut(lehr.layers_of(model), t0=0.3, max_events=1) * lehr.Constant().after_warmup(0.2)
     ),
+    "learned from the budget": lambda model: lehr.LearnedSchedule(_wild()),
     "learned": lambda model: lehr.MLRSNet(*_networks(2), gamma=lehr.PublishedGamma(classes=2)),
     "learned, with a tail": lambda model: lehr.MLRSNet(*_networks(1)) * lehr.Linear(),
     "tuner": lambda model: lehr.LRTuner(),

@@ -90,6 +90,18 @@ def test_the_way_to_the_winners_result() -> None:
     assert rows["cosine"] == {"reached": 1, "of": 3, "updates": 20, "seconds": 0.2}
 
 
+def test_no_rate_is_searched_for_a_method_that_finds_its_own() -> None:
+    methods = lab.load_methods("learned, linear")
+    comparison = lab.Comparison("digits", methods, lab.Settings("1ep"), seeds=1, lr_grid=(0.1, 0.3))
+    assert [job.method.name for job in comparison.search()] == ["linear", "linear"]
+    assert [(job.method.name, job.lr) for job in comparison.final({"linear": 0.3})] == [
+        ("learned", None),
+        ("linear", 0.3),
+    ]
+    given = lab.Comparison("digits", methods, lab.Settings("1ep"), seeds=1, lr=0.2)
+    assert [job.lr for job in given.final({})] == [None, 0.2]
+
+
 def test_the_search_is_part_of_the_cost() -> None:
     told = found({"linear": [0.9, 0.8], "cosine": [0.8, 0.7]}, lr_grid=(0.1, 0.2, 0.3))
     row = told["methods"][0]

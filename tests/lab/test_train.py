@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import lehr
-from lab.small import task
+from lab.small import data, task
 from lehr import lab
+from lehr.lab.finding import find_edge
+from lehr.lab.loop import Loop
 from lehr.lab.train import budget_for
 
 LINEAR, CONSTANT = lab.METHODS["linear"], lab.METHODS["constant"]
@@ -247,3 +249,30 @@ def test_the_tuner_needs_no_rate() -> None:
         run = train(lab.METHODS["lrtuner"], lr=start)
         assert run.validation is not None
         assert run.validation >= tuned - 0.1
+
+
+def test_a_method_that_finds_its_rate_pays_for_it_and_ignores_what_it_is_given() -> None:
+    chosen = lab.load_task("digits")
+    one, two = (train(lab.METHODS["learned"], "40steps", task=chosen, lr=lr) for lr in (None, 0.123))
+    assert one.lr == two.lr != 0.1
+    assert one.rates == two.rates
+    assert one.updates == 40 < one.forward_passes <= 140
+    assert 0.0 < one.rates[0][1] < one.lr
+    assert one.rates[-1] == (1.0, 0.0)
+    assert train(LINEAR, "40steps", task=chosen).curve[0]["update"] == one.curve[0]["update"]
+
+
+def test_an_edge_that_noise_hides_is_looked_for_longer() -> None:
+    loop = Loop(task(loss=lambda outputs, targets: outputs.mean() * 0.0 + 1.0), data(), 0)
+    with pytest.raises(lehr.NoSuggestion, match="400 updates"):
+        find_edge(loop)
+    assert loop.search_passes == 700
+
+
+def test_the_search_for_an_edge_leaves_the_loop_as_it_was() -> None:
+    chosen = lab.load_task("digits")
+    one, two = (Loop(chosen, chosen.load(), 0) for _ in range(2))
+    find_edge(one)
+    assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True))
+    assert torch.equal(next(one.batches)[0], next(two.batches)[0])
+    assert one.peak == two.peak

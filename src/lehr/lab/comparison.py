@@ -96,13 +96,14 @@ class Comparison:
     def search(self) -> list[Job]:
         """The runs that choose learning rates."""
         seeds = range(SEARCH_SEED, SEARCH_SEED + self.search_seeds)
-        return [Job(method, lr, seed) for seed in seeds for method in self.methods for lr in self.lr_grid]
+        methods = [method for method in self.methods if not method.finds_peak]
+        return [Job(method, lr, seed) for seed in seeds for method in methods for lr in self.lr_grid]
 
     def final(self, rates: dict[str, float]) -> list[Job]:
         """The runs that are reported, at the rates chosen; those with fewer seeds than others end earlier."""
         shares = (*self.shares, (1.0, self.seeds))
         return [
-            Job(method, rates.get(method.name, self.lr), seed, share)
+            Job(method, None if method.finds_peak else rates.get(method.name, self.lr), seed, share)
             for seed in range(max(seeds for _, seeds in shares))
             for share, seeds in reversed(shares)  # the long runs first, which packs them better
             if seed < seeds
@@ -171,7 +172,7 @@ def _row(method: Method, final: Sequence[Run], searched: Sequence[Run], comparis
     search = [run for run in searched if run.method == method.name]
     tests = [run.test for run in mine if run.test is not None]
     validations = [run.validation for run in mine if run.validation is not None]
-    lr = mine[0].lr
+    lr = median(run.lr for run in mine)  # the same, unless the method finds its own
     return {
         "method": method.name,
         "policy": mine[0].policy,

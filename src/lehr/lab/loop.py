@@ -42,10 +42,11 @@ class Loop:
         self._inputs = data.train[0]
         self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task.batch_size, seed, self.layout))
         self.evaluation_passes = 0
+        self.search_passes = 0
 
     def set_peak(self, lr: float | None) -> float:
         """Set the rate of the first parameter group, the others keeping their ratio; None leaves the task's own."""
-        first = float(self.optimizer.param_groups[0]["lr"])
+        first = self.peak
         if lr is None:
             return first
         if not first:
@@ -55,6 +56,11 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr"] * (lr / first)
         return lr
+
+    @property
+    def peak(self) -> float:
+        """The rate of the first parameter group."""
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def regroup(self, groups: list[dict[str, Any]]) -> None:
         """Have the same kind of optimizer update these groups, each with all of its options."""

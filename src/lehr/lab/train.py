@@ -95,8 +95,9 @@ def train(
         report: told the progress now and then.
     """
     loop = Loop(task, data, seed, bf16=settings.bf16)
-    lr = loop.set_peak(lr)
+    loop.set_peak(lr)
     policy = method.policy(loop)
+    lr = loop.peak  # some methods find their own
     run = Run(method.name, method.code, seed, lr, share=share)
     evaluations = max(1, round(settings.evaluations * share))
     losses: list[float] = []
@@ -120,7 +121,7 @@ def train(
                 report(scheduler.progress)
             run.forward_passes += len(losses)
             losses.clear()
-    run.forward_passes += len(losses)
+    run.forward_passes += len(losses) + loop.search_passes
     if probe is not None:
         run.forward_passes += probe.forward_passes
         run.probe_passes = probe.forward_passes

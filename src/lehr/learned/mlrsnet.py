@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lehr.learned.network import Cell, MLRSNetwork, State
-from lehr.learned.weights import read_published, read_weights, write_weights
+from lehr.learned.weights import PRETRAINED, read_published, read_weights, write_weights
 from lehr.policy import Moment, Policy
 
 Gamma = float | Callable[[float], float]
@@ -185,6 +185,20 @@ class MLRSNet(Policy):
             return cls(*networks, gamma=gamma, loss_scale=header["loss_scale"], header=header["about"])
         except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
             raise ValueError(f"{path} holds no MLR-SNet that fits its own header: {error}") from None
+
+    @classmethod
+    def pretrained(cls, *, gamma: Gamma = 1.0) -> MLRSNet:
+        """The schedule that comes with lehr: the published algorithm on a small convolutional network, with momentum.
+
+        With gamma at 1 its outputs are shares of the optimizer's own rate.
+
+        Args:
+            gamma: the scale of the factors.
+
+        >>> MLRSNet.pretrained().header["tasks"]
+        ['Fashion-MNIST, 10,000 images']
+        """
+        return cls.load(PRETRAINED / "mlr-snet.safetensors", gamma=gamma)
 
     @classmethod
     def from_published(

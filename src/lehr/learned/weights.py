@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 
 FORMAT: Final = 1
+PRETRAINED: Final = Path(__file__).parent / "pretrained"
+"""Where the weights are that come with lehr."""
+
 LARGEST: Final = 16 * 2**20
 """No learned schedule has that many bytes, nor that many numbers in a tensor."""
 
@@ -53,6 +56,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        Path(name).chmod(0o644)  # it is there to be shared
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
