@@ -151,7 +151,7 @@ def _learned(updates: int = 300) -> Figure:
     }
     schedule, mlrsnet = lehr.LearnedSchedule.pretrained(), lehr.MLRSNet.pretrained()
     ways = {
-        "LearnedSchedule, SGD": lambda given: schedule.rates(given),
+        "LearnedSchedule, SGD": schedule.rates,
         "LearnedSchedule, Adam": lambda given: schedule.rates(given, adaptive=True),
         "MLRSNet": mlrsnet.rates,
     }

@@ -4,8 +4,8 @@
 
 A generation is one task at one length: sixteen directions in the space of weights, each gone a step forth and a step
 back, on the same initial weights, batches and base rate. The base rate is the edge of a range test of the task, up to
-twice, later four and eight times, more or less, so the schedule learns to start from edges as they are found. Killed at any time,
-the same command goes on.
+twice, later four and eight times, more or less, so the schedule learns to start from edges as they are found. Killed at
+any time, the same command goes on.
 """
 
 from __future__ import annotations

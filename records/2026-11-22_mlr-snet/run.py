@@ -50,6 +50,12 @@ GRIDS = {
     "hypergradient": (0.03, 0.1, 0.3, 1.0),
     "hypergradient momentum": (0.003, 0.01, 0.03, 0.1),
 }
+WEIGHTS = {
+    "learned": lambda: repr(lehr.LearnedSchedule.pretrained()),
+    "mlrsnet, shipped": lambda: repr(lehr.MLRSNet.pretrained()),
+}
+"""What each run says of the weights that it was made with."""
+
 BELOW = 10.0
 """The untuned rivals start at the edge of their range test over this, which is about where the best rates of the small
 tasks lie on which the schedule was meta-trained (`pretrain/references.json`)."""
@@ -81,8 +87,9 @@ def method_of(job: Job) -> Method:
         if name in SCHEDULES:
             return SCHEDULES[name]
         if name == "learned":
-            loop.set_peak(find_edge(loop))
-            return lehr.LearnedSchedule.pretrained()
+            return lab.METHODS["learned"].policy(loop)
+        if name == "mlrsnet, shipped":
+            return lehr.MLRSNet.pretrained()
         if name.endswith(", untuned"):
             loop.set_peak(find_edge(loop) / BELOW)
             return SCHEDULES[name.removesuffix(", untuned")]
@@ -96,7 +103,8 @@ def method_of(job: Job) -> Method:
         trained = lehr.MLRSNet.load(network_file(home, "momentum" if job.kind == "momentum" else "plain"))
         return lehr.MLRSNet(*trained.networks, gamma=gamma, loss_scale=divided)
 
-    return Method(job.method, job.method, policy, "this record")
+    finds = job.method == "learned" or job.method.endswith(", untuned")
+    return Method(job.method, job.method, policy, "this record", finds_peak=finds)
 
 
 def train(job: Job) -> str:
@@ -106,11 +114,9 @@ def train(job: Job) -> str:
     task, data = task_of(job.world, job.kind), data_of(job.world)
     settings = lab.Settings(task.budget, evaluations=2)
     began = time.monotonic()
-    try:
-        run = lab.train(task, data, method_of(job), settings, job.seed, job.lr, look_at_test=job.seed < SEARCH)
-    except lehr.NoSuggestion as none:
-        return f"{job.file.name}: {none}"
-    kept = {"job": job._asdict(), "run": asdict(run), "environment": environment()}
+    run = lab.train(task, data, method_of(job), settings, job.seed, job.lr, look_at_test=job.seed < SEARCH)
+    weights = WEIGHTS.get(job.method, lambda: "")()
+    kept = {"job": job._asdict(), "weights": weights, "run": asdict(run), "environment": environment()}
     write_json(job.file, kept, indent=None)
     return f"{job.file.name}: {run.validation}, {time.monotonic() - began:.1f} s"
 
@@ -131,11 +137,15 @@ def meta_train(home: str, kind: str) -> str:
     )  # fmt: skip
     seconds = time.monotonic() - began
     schedule.save(file)
-    if (home, kind) == ("fashion", "momentum"):  # the last third is what comes with lehr
-        header = {**schedule.header, "tasks": ["Fashion-MNIST, 10,000 images"]}
-        lehr.MLRSNet(schedule.networks[-1], header=header).save(NETWORKS / "mlr-snet.safetensors")
     write_json(file.with_suffix(".json"), {"seconds": seconds, "course": course[::10], "header": schedule.header})
     return f"{file.name}: {seconds:.0f} s"
+
+
+def ship() -> None:
+    """The last third of the one from Fashion-MNIST with momentum is what comes with lehr."""
+    trained = lehr.MLRSNet.load(network_file("fashion", "momentum"))
+    header = {**trained.header, "tasks": ["Fashion-MNIST, 10,000 images at 14 x 14"], "network": "last of three"}
+    lehr.MLRSNet(trained.networks[-1], header=header).save(NETWORKS / "mlr-snet.safetensors")
 
 
 def tuned() -> list[tuple[str, str, str]]:
@@ -157,7 +167,8 @@ def tuned() -> list[tuple[str, str, str]]:
         if world not in ("fashion", "resnet")
         for method in ("linear", "cosine")
     ]
-    return [*home, *others, *carried]
+    shipped = [(world, "adamw" if world == "text" else "momentum", "mlrsnet, shipped") for world in WORLDS]
+    return [*home, *others, *carried, *shipped]
 
 
 def untuned() -> list[tuple[str, str, str]]:
@@ -188,6 +199,7 @@ def main() -> None:
         homes = [(home, kind) for home in ("fashion", "resnet") for kind in ("momentum", "plain")]
         for said in pool.map(meta_train, *zip(*homes, strict=True)):
             print(said, flush=True)
+        ship()
         search = [Job(*what, SEARCH, lr) for what in tuned() for lr in GRIDS[what[1]]]
         for said in pool.map(train, search):
             print(said, flush=True)

@@ -259,14 +259,21 @@ def test_a_method_that_finds_its_rate_pays_for_it_and_ignores_what_it_is_given()
     assert one.updates == 40 < one.forward_passes <= 140
     assert 0.0 < one.rates[0][1] < one.lr
     assert one.rates[-1] == (1.0, 0.0)
-    assert train(LINEAR, "40steps", task=chosen).curve[0]["update"] == one.curve[0]["update"]
+
+
+def test_the_rate_is_the_one_that_was_asked_for() -> None:
+    """Although rates are set by their ratio to the task's, which may round."""
+    for own, asked in ((0.01, 0.7), (torch.tensor(0.1), 0.3)):
+        chosen = task(optimizer=lambda model, own=own: torch.optim.SGD(model.parameters(), lr=own))
+        assert train(LINEAR, "2steps", task=chosen, lr=asked).lr == asked
 
 
 def test_an_edge_that_noise_hides_is_looked_for_longer() -> None:
     loop = Loop(task(loss=lambda outputs, targets: outputs.mean() * 0.0 + 1.0), data(), 0)
-    with pytest.raises(lehr.NoSuggestion, match="400 updates"):
-        find_edge(loop)
+    with pytest.warns(UserWarning, match="ten times the task's own rate"):
+        assert find_edge(loop) == 5.0
     assert loop.search_passes == 700
+    assert loop.search_seconds > 0.0
 
 
 def test_the_search_for_an_edge_leaves_the_loop_as_it_was() -> None:

@@ -48,7 +48,7 @@ def by_hand(network: lehr.BudgetNetwork, losses: Sequence[float], *, adaptive: b
         rows = zip(weights["enter.weight"], weights["enter.bias"], strict=True)
         inner = [math.tanh(sum(w * s for w, s in zip(row, signals, strict=True)) + b) for row, b in rows]
         outer = sum(w * h for w, h in zip(weights["leave.weight"][0], inner, strict=True)) + weights["leave.bias"][0]
-        level = max(-7.0, min(7.0, level + 20 * math.tanh(outer) * passed))
+        level = max(-7.0, min(7.0, level + 20 * math.tanh(outer) * min(passed, 0.01)))
         found.append(math.exp(level) * (1 - p))
     return found
 
@@ -66,12 +66,13 @@ def test_untrained_it_is_linear_from_a_tenth() -> None:
     assert rates.tolist() == pytest.approx([0.1 * (1 - k / 10) for k in range(10)])
 
 
-@pytest.mark.parametrize("schedule", [lehr.LearnedSchedule(wild()), lehr.LearnedSchedule.pretrained()])
-def test_it_does_not_know_how_many_updates_there_are(schedule: lehr.LearnedSchedule) -> None:
+def test_it_does_not_know_how_many_updates_there_are() -> None:
+    schedule = lehr.LearnedSchedule.pretrained()
+
     def rates(updates: int) -> torch.Tensor:
         return schedule.rates([0.3 + 2.0 * math.exp(-4.0 * k / updates) for k in range(updates)])
 
-    short, long = rates(1_000), rates(4_000)
+    short, long = rates(200), rates(800)
     assert torch.allclose(short, long[::4], rtol=0.05)
 
 
@@ -106,6 +107,49 @@ def test_losses_without_a_logarithm_are_passed_over(tensor: bool) -> None:
     assert first == pytest.approx([sound[0]] * 2)
 
 
+@pytest.mark.parametrize("progress", [0.1, 0.5, 0.9])
+def test_a_leap_of_progress_is_no_leap_of_the_rate(progress: float) -> None:
+    """As after a budget that was cut, a first update that took long, or a schedule taken over in the middle."""
+    fresh, begun = lehr.LearnedSchedule.pretrained(), lehr.LearnedSchedule.pretrained()
+    begin = fresh.factors(Moment(0.0))
+    assert fresh.factors(Moment(progress, loss=2.3)) == pytest.approx(begin * (1.0 - progress))
+    begun.factors(Moment(0.0, loss=2.3))
+    ratio = begun.factors(Moment(progress, loss=2.0)) / (begin * (1.0 - progress))
+    assert math.exp(-0.2) <= ratio <= math.exp(0.2)
+
+
+@pytest.mark.parametrize("updates", [1, 2, 3, 5, 20])
+def test_short_runs_stay_near_the_line(updates: int) -> None:
+    rates = lehr.LearnedSchedule.pretrained().rates([2.3 / (k + 1) for k in range(updates)])
+    assert bool((rates < 0.25).all())
+
+
+def test_a_long_run_is_looked_at_ten_thousand_times_at_most() -> None:
+    policy = lehr.LearnedSchedule(wild())
+    policy.factors(Moment(0.5, loss=1.0))
+    held = policy.factors(Moment(0.50002, loss=100.0))
+    assert held == policy.factors(Moment(0.50002))
+    assert policy.factors(Moment(0.5001, loss=100.0)) != policy.factors(Moment(0.5001)) * 1.0001
+    memory = policy.state_dict()
+    assert memory["last"] == 0.5001
+
+
+def test_what_was_loaded_before_the_first_scheduler_is_kept() -> None:
+    used, fresh = lehr.LearnedSchedule(wild()), lehr.LearnedSchedule(wild())
+    for k in range(5):
+        used.factors(Moment(k / 10, loss=LOSSES[k]))
+    fresh.load_state_dict(used.state_dict())
+    fresh.bind(torch.optim.SGD([torch.zeros(1)], lr=1.0))
+    assert fresh.factors(Moment(0.5, loss=1.0)) == used.factors(Moment(0.5, loss=1.0))
+
+
+def test_other_weights_have_another_name() -> None:
+    network, turned = wild(), wild()
+    with torch.no_grad():
+        turned.leave.weight.neg_()
+    assert repr(lehr.LearnedSchedule(network)) != repr(lehr.LearnedSchedule(turned))
+
+
 def test_it_ends_at_zero_and_stays_there() -> None:
     policy = lehr.LearnedSchedule(wild())
     policy.factors(Moment(0.5, loss=1.0))
@@ -137,7 +181,6 @@ def test_a_second_run_starts_afresh() -> None:
         scheduler = lehr.Scheduler(torch.optim.SGD([torch.zeros(1)], lr=1.0), policy, lehr.Budget(steps=5))
         scheduler.observe(loss=1.3)
         firsts.append(scheduler.get_last_lr())
-        scheduler.step()
         scheduler.observe(loss=0.3)
     assert firsts[0] == firsts[1]
 
@@ -154,7 +197,9 @@ def test_asking_for_rates_leaves_the_run_alone() -> None:
 
 def test_nothing_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device would be waited for where Python asks a tensor for its number."""
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=torch.tensor(0.1))
+    weight = torch.zeros(1, requires_grad=True)
+    weight.grad = torch.ones(1)
+    optimizer = torch.optim.SGD([weight], lr=torch.tensor(0.1))
     scheduler = lehr.Scheduler(optimizer, lehr.LearnedSchedule(wild()), lehr.Budget(steps=10))
     asked: list[str] = []
 

@@ -204,10 +204,12 @@ def _table(found: dict[str, Any], metric: lab.Metric) -> Table:
             f"{scale * test['sd']:.{digits}f}" if test and test["sd"] is not None else "-",
             f"{scale * gap['difference']:.{digits}f}" if gap else "",
             f"{gap['p']:.3f}" if gap and gap["p"] is not None else "",
-            f"{row['lr']:g}",
+            f"{row['lr']:.4g}{' †' if row['finds_peak'] else ''}",
             duration(cost["seconds"] / cost["runs"]),
             style="bold" if row["method"] == found["best"] else None,
         )
+    if any(row["finds_peak"] for row in found["methods"]):
+        table.caption, table.caption_justify = "† found by its own range tests (the median)", "left"
     return table
 
 

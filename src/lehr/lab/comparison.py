@@ -181,6 +181,7 @@ def _row(method: Method, final: Sequence[Run], searched: Sequence[Run], comparis
         "lr_at_edge": bool(search)
         and len(comparison.lr_grid) > 1
         and lr in (min(comparison.lr_grid), max(comparison.lr_grid)),
+        "finds_peak": method.finds_peak,
         "diverged": [{"seed": run.seed, "update": run.diverged_at} for run in mine if run.diverged_at is not None],
         "test": asdict(summarise(tests)) if tests else None,
         "validation": asdict(summarise(validations)) if validations else None,

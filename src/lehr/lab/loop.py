@@ -43,6 +43,7 @@ class Loop:
         self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task.batch_size, seed, self.layout))
         self.evaluation_passes = 0
         self.search_passes = 0
+        self.search_seconds = 0.0
 
     def set_peak(self, lr: float | None) -> float:
         """Set the rate of the first parameter group, the others keeping their ratio; None leaves the task's own."""
@@ -51,7 +52,8 @@ class Loop:
             return first
         if not first:
             raise ValueError(
-                "--lr and --lr-grid need a first parameter group whose rate is above 0, to keep the groups' ratios"
+                "to be given a peak rate, a task needs a first parameter group whose rate is above 0: the other groups "
+                "keep their ratio to it"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = group["lr"] * (lr / first)

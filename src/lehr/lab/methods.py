@@ -55,14 +55,10 @@ def _tuning(name: str, source: str, **arguments: Any) -> Method:
 
 def _learned(name: str, source: str) -> Method:
     def policy(loop: Loop) -> lehr.Policy:
-        try:
-            edge = find_edge(loop)
-        except lehr.NoSuggestion:  # rather a guess than no comparison at all
-            edge = TIMES * loop.peak
-        loop.set_peak(edge)
+        loop.set_peak(find_edge(loop))
         return lehr.LearnedSchedule.pretrained()
 
-    return Method(name, "LearnedSchedule.pretrained() from the edge, weights 1", policy, source, finds_peak=True)
+    return Method(name, f"{lehr.LearnedSchedule.pretrained()!r} from the edge", policy, source, finds_peak=True)
 
 
 def _rule(name: str, rule: Callable[[], lehr.Policy], source: str) -> Method:
@@ -77,9 +73,6 @@ _BY_ARGUMENTS: Final[dict[str, tuple[Callable[..., Method], str, set[str]]]] = {
     ),
     "LRTuner": (_tuning, "LRTuner(explore=0.35, overhead=0.05)", {"explore", "overhead", "low", "high"}),
 }
-
-TIMES: Final = 10.0
-"""The edge of a task whose range test shows none is taken to be so many times the task's own rate."""
 
 GIVEN: Final = "given on the command line"
 
@@ -99,11 +92,11 @@ METHODS: Final[dict[str, Method]] = {
         _fixed("htd", lehr.HyperbolicTangent(), "Hsueh, Li and Wu 2019"),
         _fixed("inverse_sqrt", lehr.InverseSqrt().after_warmup(0.1), "Vaswani et al. 2017"),
         _fixed("knee", lehr.knee(), "Iyer et al. 2023, half of the budget at the peak"),
-        _learned("learned", "lehr's own, after Shu et al. 2022; finds its rate by a range test"),
+        _learned("learned", "lehr's own, after Shu et al. 2022; meta-trained on digits among others; tests its range"),
         _fixed("linear", lehr.Linear(), "Li, Yumer and Ramanan 2020"),
         _rule("lqa", rules.LQA, "Zhu et al. 2020"),
         _tuning("lrtuner", "after Iyer et al. 2021; the rule is lehr's"),
-        Method("mlrsnet", "MLRSNet.pretrained(), weights 1", lambda loop: lehr.MLRSNet.pretrained(), "Shu et al. 2022"),
+        _rule("mlrsnet", lehr.MLRSNet.pretrained, "Shu et al. 2022, meta-trained on Fashion-MNIST"),
         _fixed("one_cycle", lehr.one_cycle(), "Smith and Topin 2018"),
         _rule("plateau", rules.Plateau, "torch's ReduceLROnPlateau, on the training loss"),
         _fixed("polynomial", lehr.Polynomial(power=0.9), "Chen et al. 2016"),

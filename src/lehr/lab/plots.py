@@ -117,7 +117,8 @@ def search(found: dict[str, Any]) -> go.Figure | None:
         return None
     styles, scale = style(_names(found)), _scale(found)
     figure = go.Figure()
-    for name in _names(found):
+    searched = {run["method"] for run in found["search_runs"]}
+    for name in (name for name in _names(found) if name in searched):
         colour, dash = styles[name]
         values: dict[float, list[float | None]] = {}
         for run in found["search_runs"]:

@@ -16,7 +16,7 @@ from lehr.lab.task import Metric
 
 AGAINST_BUDGET: Final = (
     "Mean and standard deviation over the seeds. Each run's schedule is fitted to its own share of the budget; peak "
-    "rates are those chosen for the whole."
+    "rates are those chosen for the whole, unless a method finds its own."
 )
 
 

@@ -95,9 +95,10 @@ def train(
         report: told the progress now and then.
     """
     loop = Loop(task, data, seed, bf16=settings.bf16)
-    loop.set_peak(lr)
+    lr = loop.set_peak(lr)
     policy = method.policy(loop)
-    lr = loop.peak  # some methods find their own
+    if method.finds_peak:
+        lr = loop.peak
     run = Run(method.name, method.code, seed, lr, share=share)
     evaluations = max(1, round(settings.evaluations * share))
     losses: list[float] = []
@@ -128,7 +129,7 @@ def train(
     if isinstance(policy, lehr.LRTuner):
         run.decisions = [asdict(decision) for decision in policy.history]
     run.updates = scheduler.last_epoch
-    run.seconds = scheduler.clock.elapsed()
+    run.seconds = scheduler.clock.elapsed() + loop.search_seconds
     run.rates = _thinned([(progress, lr * factors[0]) for _, progress, factors in scheduler.history])
     if run.diverged_at is None:
         results = [run.curve[-1]["validation_loss"], run.curve[-1]["validation"]]

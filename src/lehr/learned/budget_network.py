@@ -13,6 +13,9 @@ WINDOWS: Final = (0.01, 0.05, 0.2)
 FASTEST: Final = 20.0
 """How fast the logarithm of the rate may move, per budget."""
 
+LONGEST: Final = 0.01
+"""Over which share of the budget it moves at most at one loss; where more has passed, nobody knows what happened."""
+
 FARTHEST: Final = 7.0
 """How far it may go from the optimizer's own rate, either way."""
 
@@ -40,7 +43,7 @@ class Memory(NamedTuple):
 class BudgetNetwork(nn.Module):
     """loss, progress p, memory -> memory, whose level makes the factor: exp(level) (1 - p).
 
-        d level / d p = 20 tanh(w_2 . tanh(W_1 s + b_1) + b_2)
+        d level / d p = 20 tanh(w_2 . tanh(W_1 s + b_1) + b_2),    over at most 0.01 of p at a time
 
     The signals s are p, how the logarithm of the loss has fallen since the start and over windows of 1, 5 and 20 % of
     the budget, its spread, the level itself, and whether the optimizer is adaptive. Every time constant is a share of
@@ -66,6 +69,8 @@ class BudgetNetwork(nn.Module):
         self.hidden = hidden
         self.enter = nn.Linear(SIGNALS, hidden)
         self.leave = nn.Linear(hidden, 1)
+        self.windows: Tensor
+        self.register_buffer("windows", torch.tensor(WINDOWS), persistent=False)
         self.begin = nn.Parameter(torch.tensor([0.1, 0.1]).log())  # plain optimizers, adaptive ones
         nn.init.zeros_(self.leave.weight)  # untrained, it is linear to zero
         nn.init.zeros_(self.leave.bias)
@@ -94,10 +99,9 @@ class BudgetNetwork(nn.Module):
         fresh = memory.first.isnan()
         first = torch.where(fresh, now, memory.first)
         passed = (progress - memory.progress).clamp(min=0.0)
-        windows = now.new_tensor(WINDOWS)
-        means = torch.where(fresh, now, now + (memory.means - now) * torch.exp(-passed / windows))
+        means = torch.where(fresh, now, now + (memory.means - now) * torch.exp(-passed / self.windows))
         away = now - means[0]
-        spread = away.abs() + (memory.spread - away.abs()) * torch.exp(-passed / windows[1])
+        spread = away.abs() + (memory.spread - away.abs()) * torch.exp(-passed / self.windows[1])
         signals = torch.stack(
             (
                 progress, torch.exp(-progress / 0.02), torch.exp(-progress / 0.1), 0.5 * (means[1] - first),
@@ -106,6 +110,6 @@ class BudgetNetwork(nn.Module):
             )
         ).clamp(-3.0, 3.0)  # fmt: skip
         speed = FASTEST * torch.tanh(self.leave(torch.tanh(self.enter(signals)))[0])
-        level = (memory.level + speed * passed).clamp(-FARTHEST, FARTHEST)
+        level = (memory.level + speed * torch.where(fresh, 0.0, passed.clamp(max=LONGEST))).clamp(-FARTHEST, FARTHEST)
         seen = Memory(level, means, spread, first, progress)
         return Memory(*(torch.where(sound, new, old) for new, old in zip(seen, memory, strict=True)))

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from lehr.learned.budget_network import BudgetNetwork, Memory
-from lehr.learned.weights import PRETRAINED, read_weights, write_weights
+from lehr.learned.weights import PRETRAINED, digest, read_weights, write_weights
 from lehr.policy import Moment, Policy
 
 KIND: Final = "learned-schedule"
+
+FINEST: Final = 0.9e-4
+"""Losses closer together than that share of the budget are passed over: ten thousand looks a run are enough."""
 
 
 class LearnedSchedule(Policy):
@@ -25,8 +28,9 @@ class LearnedSchedule(Policy):
 
     The optimizer's own rate should be the edge of a range test, `lehr.range_test(...).edge()`: the schedule begins at
     a share of it that it has learned, and finds its way from there. Give it `scheduler.observe(loss=...)` at every
-    update, for any length and unit of budget. It knows two kinds of optimizers, those that divide gradients by their
-    size, as Adam does, and others. With tensors for the loss and the rates nothing waits for the device.
+    update, for any length and unit of budget, and make a new one for each run. It knows two kinds of optimizers, those
+    that divide gradients by their size, as Adam does, and others. With tensors for the loss and the rates nothing waits
+    for the device.
 
     Args:
         network: what moves the rate.
@@ -52,18 +56,21 @@ class LearnedSchedule(Policy):
         self.network = network.requires_grad_(False)
         self.header = dict(header or {})
         self._optimizer: Any = None
-        self._adaptive = torch.tensor(0.0)
-        self._memory: Memory = network.start(self._adaptive)
+        self._start(adaptive=0.0)
+
+    def _start(self, adaptive: float) -> None:
+        self._adaptive = adaptive
+        self._memory: Memory = self.network.start(torch.full_like(self.network.begin[0], adaptive))
         self._held: Tensor | float = float(self._memory.level.exp())
+        self._last: float | None = None
+        self._loaded = False
 
     # -- as a policy ------------------------------------------------------------------------------------------------
 
     def bind(self, optimizer: Any) -> None:
-        if self._optimizer is not optimizer:
+        if self._optimizer is not optimizer and not (self._optimizer is None and self._loaded):
             divides = any("eps" in group or "betas" in group for group in optimizer.param_groups)
-            self._adaptive = torch.tensor(float(divides))
-            self._memory = self.network.start(self._adaptive)
-            self._held = float(self._memory.level.exp())
+            self._start(adaptive=float(divides))
         self._optimizer = optimizer
 
     def factors(self, moment: Moment) -> Any:
@@ -74,26 +81,29 @@ class LearnedSchedule(Policy):
     @torch.no_grad()
     def _observe(self, loss: Any, progress: float) -> None:
         given = loss if isinstance(loss, Tensor) else torch.tensor(float(loss))
-        given = given.detach().float().reshape(())
-        if self._memory.level.device != given.device:
+        if self._last is not None and 0.0 <= progress - self._last < FINEST:
+            return
+        self._last = progress
+        given = given.detach().to(self.network.begin.dtype).reshape(())
+        if self.network.begin.device != given.device:
             self.network.to(given.device)
-            self._adaptive = self._adaptive.to(given.device)
-            self._memory = Memory(*(one.to(given.device) for one in self._memory))
-        at = torch.full_like(given, min(progress, 1.0))
-        self._memory = self.network(given, at, self._adaptive, self._memory)
+        memory = Memory(*(one.to(given.device) for one in self._memory))
+        at, adaptive = torch.full_like(given, min(progress, 1.0)), torch.full_like(given, self._adaptive)
+        with torch.autocast(given.device.type, enabled=False):
+            self._memory = self.network(given, at, adaptive, memory)
         held = self._memory.level.exp()
         self._held = held if isinstance(loss, Tensor) else float(held)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self._memory._asdict(), "adaptive": self._adaptive, "held": self._held}
+        return {**self._memory._asdict(), "adaptive": self._adaptive, "held": self._held, "last": self._last}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._memory = Memory(*(state[name] for name in Memory._fields))
-        self._adaptive, self._held = state["adaptive"], state["held"]
+        self._adaptive, self._held, self._last = state["adaptive"], state["held"], state["last"]
+        self._loaded = True
 
     def __repr__(self) -> str:
-        digest = sum(float(parameter.double().abs().sum()) for parameter in self.network.parameters())
-        return f"LearnedSchedule({self.network.hidden} hidden, weights {digest:.9g})"
+        return f"LearnedSchedule({self.network.hidden} hidden, weights {digest(self.network.state_dict())[:12]})"
 
     # -- by itself, and as files ------------------------------------------------------------------------------------
 
@@ -107,10 +117,9 @@ class LearnedSchedule(Policy):
         Returns:
             A factor for each, from the first update to the last.
         """
-        alone = copy.copy(self)
-        alone._adaptive = torch.tensor(float(adaptive), device=self._adaptive.device)
-        alone._memory = self.network.start(alone._adaptive)
-        given = torch.as_tensor(losses, dtype=torch.float32, device=self._adaptive.device)
+        alone = LearnedSchedule(copy.deepcopy(self.network).cpu())
+        alone._start(adaptive=float(adaptive))
+        given = torch.as_tensor(losses).cpu().reshape(-1)
         factors = [alone.factors(Moment(k / len(given), loss=loss)) for k, loss in enumerate(given)]
         return torch.stack(factors) if factors else torch.empty(0)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lehr.learned.network import Cell, MLRSNetwork, State
-from lehr.learned.weights import PRETRAINED, read_published, read_weights, write_weights
+from lehr.learned.weights import PRETRAINED, digest, read_published, read_weights, write_weights
 from lehr.policy import Moment, Policy
 
 Gamma = float | Callable[[float], float]
@@ -97,7 +97,7 @@ class MLRSNet(Policy):
     @torch.no_grad()
     def _observe(self, loss: Any, progress: float) -> None:
         given = loss if isinstance(loss, Tensor) else torch.tensor(float(loss))
-        given = given.detach().float().reshape(())
+        given = given.detach().to(self.networks[0].output.weight.dtype).reshape(())
         network = self._network_for(progress, given)
         share, (h, c) = network(given / self.loss_scale, self._state)
         sound = torch.isfinite(given)  # a loss that is not is passed over, without a look at it
@@ -132,10 +132,10 @@ class MLRSNet(Policy):
         self._mean, self._seen = state["mean"], state["seen"]
 
     def __repr__(self) -> str:
-        digest = sum(float(p.double().abs().sum()) for network in self.networks for p in network.parameters())
+        weights = {f"{i}.{name}": t for i, one in enumerate(self.networks) for name, t in one.state_dict().items()}
         first, gamma = self.networks[0], getattr(self.gamma, "__qualname__", repr(self.gamma))
         return (
-            f"MLRSNet({len(self.networks)} of {first.hidden} hidden, {first.cell}, weights {digest:.9g}, "
+            f"MLRSNet({len(self.networks)} of {first.hidden} hidden, {first.cell}, weights {digest(weights)[:12]}, "
             f"gamma={gamma}, loss_scale={self.loss_scale!r})"
         )
 
@@ -196,7 +196,7 @@ class MLRSNet(Policy):
             gamma: the scale of the factors.
 
         >>> MLRSNet.pretrained().header["tasks"]
-        ['Fashion-MNIST, 10,000 images']
+        ['Fashion-MNIST, 10,000 images at 14 x 14']
         """
         return cls.load(PRETRAINED / "mlr-snet.safetensors", gamma=gamma)
 

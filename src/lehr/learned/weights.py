@@ -107,7 +107,7 @@ def read_published(path: Path) -> tuple[dict[str, Tensor], bool]:
         raise ValueError(f"{path} is not a published MLR-SNet: it should hold {', '.join(NAMES)}; it holds {found}")
     if not all(isinstance(value, Tensor) and value.is_floating_point() for value in state.values()):
         raise ValueError(f"{path} is not a published MLR-SNet: all of its entries should be tensors of numbers")
-    return _sound(path, {ours: state[theirs] for theirs, ours in NAMES.items()}), _digest(state) in RELEASED
+    return _sound(path, {ours: state[theirs] for theirs, ours in NAMES.items()}), digest(state) in RELEASED
 
 
 def _sound(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -129,12 +129,13 @@ def _safetensors() -> Any:
     return safetensors
 
 
-def _digest(state: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def digest(state: Mapping[str, Tensor]) -> str:
+    """What tells weights apart: a hash of their names and bytes."""
+    found = hashlib.sha256()
     for name in sorted(state):
-        digest.update(name.encode())
-        digest.update(bytes(state[name].contiguous().view(torch.uint8).flatten().tolist()))
-    return digest.hexdigest()
+        found.update(name.encode())
+        found.update(bytes(state[name].detach().cpu().contiguous().view(torch.uint8).flatten().tolist()))
+    return found.hexdigest()
 
 
 def _size_checked(path: Path) -> Path:
