@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from scipy import stats
-
 from lehr.lab.statistics import compare, summarise
 from lehr.lab.task import Metric
 from lehr.lab.train import Run
@@ -41,6 +39,8 @@ def _entry(
     here = {name: _of(runs, name, share) for name in methods}
     validation = {name: _score([run.validation for run in mine], metric) for name, mine in here.items()}
     test = {name: _score([run.test for run in mine], metric) for name, mine in here.items()}
+    from scipy import stats
+
     ranks = dict(zip(methods, stats.rankdata([-test[name] for name in methods]), strict=True))
     first = max(methods, key=lambda name: test[name])
     best = first if math.isfinite(test[first]) else None
@@ -86,4 +86,6 @@ def _correlation(here: Sequence[float], full: Sequence[float]) -> float | None:
     """Spearman's rank correlation; None where there is no order to speak of."""
     if len(set(here)) < 2 or len(set(full)) < 2:
         return None
+    from scipy import stats
+
     return float(stats.spearmanr(here, full).statistic)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -149,9 +150,12 @@ class Plateau(lehr.Policy):
     needs = ("loss",)
 
     def __init__(self) -> None:
-        holder = torch.optim.SGD([torch.zeros(1)], lr=1.0)
-        self._inner = torch.optim.lr_scheduler.ReduceLROnPlateau(holder, patience=2)
         self._total, self._count, self._due = 0.0, 0, 1
+
+    @cached_property
+    def _inner(self) -> torch.optim.lr_scheduler.ReduceLROnPlateau:
+        holder = torch.optim.SGD([torch.zeros(1)], lr=1.0)  # torch's first optimizer takes seconds to import
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(holder, patience=2)
 
     def factors(self, moment: lehr.Moment) -> float:
         if moment.loss is not None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
 LEVEL: Final = 0.05
 
@@ -64,6 +63,8 @@ def summarise(values: Sequence[float]) -> Summary:
     if n < 2:
         return Summary(n, mean)
     sd = float(np.std(values, ddof=1))
+    from scipy import stats  # takes a second to import
+
     reach = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
     return Summary(n, mean, sd, mean - reach, mean + reach)
 
@@ -118,6 +119,8 @@ def _paired_test(gaps: Sequence[float]) -> tuple[float | None, float | None, flo
         return None, None, None
     if float(np.ptp(gaps)) <= 1e-9 * float(np.max(np.abs(gaps))):
         return None, None, 2.0 ** (1 - len(gaps)) if any(gaps) else 1.0
+    from scipy import stats
+
     test = stats.ttest_1samp(gaps, 0.0)
     interval = test.confidence_interval(0.95)
     return float(interval.low), float(interval.high), float(test.pvalue)
