@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from lehr.lab.files import write, write_json
-from lehr.lab.statistics import holm, summarise
+from lehr.lab.files import write, write_json, write_text
+from lehr.lab.statistics import Summary, holm, summarise
 
 HERE = Path(__file__).parent
 SEARCH = 1_000_003
@@ -98,29 +98,48 @@ def draw(tables: dict[str, Any]) -> None:
     write(HERE / "error_against_time.png", lambda part: figure.savefig(part, dpi=120, format="png"))
 
 
-def line_of(row: dict[str, Any]) -> str:
-    name = row["method"] if row["share"] == 1.0 else f"{row['method']}, {row['share']:.0%} of the updates"
-    error, fair = row["error"], row["gap_at_equal_time"]
-    p, p_fair = (row[key] if row[key] is not None else float("nan") for key in ("p_holm", "p_at_equal_time_holm"))
-    return (
-        f"{name:<50} {error['mean']:7.2f} ± {error['sd'] or 0:4.2f} {100 * row['saved']:5.1f} "
-        f"({100 * row['predicted']:4.1f}) % {row['gap']['mean']:+6.2f} {row['relative']:+5.1f} % {p:6.3f} "
-        f"{fair['mean']:+12.2f} {p_fair:8.3f}"
-    )
+HEADING = (
+    "| strategy | time saved, predicted | n | test error (%) | points more, same updates | relative | p "
+    "| points more, same time | p |"
+)
+
+
+def spread(summary: dict[str, Any], sign: str = "") -> str:
+    """Mean and deviation."""
+    return f"{summary['mean']:{sign}.2f} ± {summary['sd'] or 0:.2f}"
+
+
+def table_of(network: str, full: Summary, rows: list[dict[str, Any]]) -> list[str]:
+    """Markdown: what each strategy is predicted to save, and what it costs."""
+    title = f"### {network}: without freezing {spread(asdict(full))} % test error, n = {full.n}"
+    lines = [title, "", HEADING, "|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    for row in rows:
+        plain = row["method"] == "cosine"
+        cells = [
+            f"no freezing, {row['share']:.0%} of the updates" if plain else row["method"],
+            f"{row['predicted']:.1%}", row["n"], spread(row["error"]), spread(row["gap"], "+"),
+            f"{row['relative']:+.1f} %", "—" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
+            "—" if plain else spread(row["gap_at_equal_time"], "+"),
+            "—" if row["p_at_equal_time_holm"] is None else f"{row['p_at_equal_time_holm']:.2g}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return [*lines, ""]
 
 
 def main() -> None:
-    tables = {}
+    tables, lines = {}, []
     for network, runs in load().items():
         full = summarise([100 - 100 * run["test"] for run in runs["cosine", 1.0].values()])
         rows = rows_of(runs)
         tables[network] = {"full": {"error": asdict(full)}, "rows": rows}
-        print(f"\n{network}: no freezing, error {full.mean:.2f} ± {full.sd or 0:.2f} %, n = {full.n}")
-        print(f"{'method':<50} {'error':>14}  saved (pred.)   gap  rel.      p   at equal time      p")
-        for row in rows:
-            print(line_of(row))
+        lines += table_of(network, full, rows)
     draw(tables)
     write_json(HERE / "summary.json", tables, indent=1)
+    print("\n".join(lines))
+    readme = (HERE / "README.md").read_text()
+    before, _, rest = readme.partition("<!-- tables -->")
+    after = rest.partition("<!-- end of tables -->")[2]
+    write_text(HERE / "README.md", f"{before}<!-- tables -->\n" + "\n".join(lines) + f"<!-- end of tables -->{after}")
 
 
 if __name__ == "__main__":
