@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lehr
+from learned.looks import noted
 from lehr import Moment
 from lehr.learned.weights import PRETRAINED
 
@@ -202,20 +203,8 @@ def test_nothing_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     optimizer = torch.optim.SGD([weight], lr=torch.tensor(0.1))
     scheduler = lehr.Scheduler(optimizer, lehr.LearnedSchedule(wild()), lehr.Budget(steps=10))
     asked: list[str] = []
-
-    def noting(name: str) -> Callable[..., Any]:
-        original = getattr(torch.Tensor, name)
-
-        def wrapped(self: torch.Tensor, *args: Any) -> Any:
-            asked.append(name)
-            return original(self, *args)
-
-        return wrapped
-
     losses = [torch.tensor(loss) for loss in LOSSES]
-    with monkeypatch.context() as patch:
-        for name in ("item", "tolist", "__float__", "__bool__", "__int__", "cpu", "numpy"):
-            patch.setattr(torch.Tensor, name, noting(name))
+    with noted(monkeypatch, asked):
         for loss in losses:
             scheduler.observe(loss=loss)
             optimizer.step()

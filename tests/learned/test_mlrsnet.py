@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lehr
+from learned.looks import noted
 from lehr.learned.weights import NAMES
 
 LOSSES = [2.3, 2.1, 1.7, 1.9, 1.0, 0.4, 0.05, 3.0]
@@ -140,30 +141,16 @@ def test_nothing_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(0.1))
     scheduler = lehr.Scheduler(optimizer, lehr.MLRSNet(lehr.MLRSNetwork()), lehr.Budget(steps=10))
     asked: list[str] = []
-
-    def noting(name: str) -> Callable[..., Any]:
-        original = getattr(torch.Tensor, name)
-
-        def wrapped(self: torch.Tensor, *args: Any) -> Any:
-            asked.append(name)
-            return original(self, *args)
-
-        return wrapped
-
     losses = []
     for _ in range(10):
         optimizer.zero_grad()
         loss = model(torch.randn(8, 4)).square().mean()
         loss.backward()
         losses.append(loss.detach().clone())
-        with monkeypatch.context() as patch:
-            for name in ("item", "tolist", "__float__", "__bool__", "__int__", "cpu", "numpy"):
-                patch.setattr(torch.Tensor, name, noting(name))
+        with noted(monkeypatch, asked):
             scheduler.observe(loss=loss.detach())
         optimizer.step()
-        with monkeypatch.context() as patch:
-            for name in ("item", "tolist", "__float__", "__bool__", "__int__", "cpu", "numpy"):
-                patch.setattr(torch.Tensor, name, noting(name))
+        with noted(monkeypatch, asked):
             scheduler.step()
     assert asked == []
     policy: Any = scheduler.policy

@@ -36,11 +36,11 @@ def by_budget(
 def _entry(
     share: float, methods: Sequence[str], runs: Sequence[Run], metric: Metric, full: Mapping[str, float]
 ) -> dict[str, Any]:
+    from scipy import stats
+
     here = {name: _of(runs, name, share) for name in methods}
     validation = {name: _score([run.validation for run in mine], metric) for name, mine in here.items()}
     test = {name: _score([run.test for run in mine], metric) for name, mine in here.items()}
-    from scipy import stats
-
     ranks = dict(zip(methods, stats.rankdata([-test[name] for name in methods]), strict=True))
     first = max(methods, key=lambda name: test[name])
     best = first if math.isfinite(test[first]) else None
