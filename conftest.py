@@ -20,12 +20,18 @@ hypothesis.settings.register_profile("lehr", deadline=None, derandomize=bool(os.
 hypothesis.settings.load_profile("lehr")
 torch.set_num_threads(1)
 
+ROOMS = (
+    lehr, lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy, lehr.scheduler,
+    lehr.schedules, lehr.state, lehr.trials, lehr.tuning,
+)  # fmt: skip
+
 ONE_WORKER = (".md", "freezing/test_data_parallel.py")
 """Files whose tests share a namespace, or a costly set-up."""
 
 
 def _names() -> dict[str, Any]:
-    return {**{name: getattr(lehr, name) for name in lehr.__all__}, "lehr": lehr, "torch": torch}
+    public = {name: thing for room in ROOMS for name, thing in vars(room).items() if name[0] != "_" and callable(thing)}
+    return {**public, "lehr": lehr, "torch": torch}
 
 
 @pytest.fixture(autouse=True)

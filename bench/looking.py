@@ -17,8 +17,8 @@ from torch import nn
 
 import lehr
 from lehr.lab import models
-from lehr.learned.network import MLRSNetwork
-from lehr.learned.unroll import Student, meta_loss
+from lehr.mlrsnet.network import MLRSNetwork
+from lehr.mlrsnet.unroll import Student, meta_loss
 
 ROUNDS = 15
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], torch.Tensor]]] = {
@@ -41,7 +41,7 @@ class Bench:
         self.probe = lehr.Probe(self.model, self.optimizer, self.loss, batches=3)
         self.network = MLRSNetwork()
         self.adam = torch.optim.Adam(self.network.parameters(), lr=1e-3)
-        inner = lehr.InnerSGD(momentum=0.9)
+        inner = lehr.mlrsnet.InnerSGD(momentum=0.9)
         params = {name: value.detach().clone() for name, value in self.model.named_parameters()}
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         self.student = Student(

@@ -29,13 +29,13 @@ decays: st.SearchStrategy[Schedule] = st.one_of(
 cycles: st.SearchStrategy[Schedule] = st.one_of(
     st.builds(lehr.Triangular, st.floats(0.3, 20.0), lows),
     st.builds(lehr.WarmRestarts, st.floats(0.3, 6.0), st.one_of(st.just(1.0), st.floats(1.1, 4.0)), lows),
-    st.builds(lehr.triangular2, st.floats(0.3, 20.0), lows),
-    st.builds(lehr.exp_range, st.floats(0.3, 20.0), lows, st.floats(0.01, 1.0)),
-    st.builds(lehr.exp_range_amplitude, st.floats(0.3, 20.0), lows, st.floats(0.01, 1.0)),
+    st.builds(lehr.schedules.triangular2, st.floats(0.3, 20.0), lows),
+    st.builds(lehr.schedules.exp_range, st.floats(0.3, 20.0), lows, st.floats(0.01, 1.0)),
+    st.builds(lehr.schedules.exp_range_amplitude, st.floats(0.3, 20.0), lows, st.floats(0.01, 1.0)),
 )
 
 recipes: st.SearchStrategy[Schedule] = st.one_of(
-    st.builds(lehr.clr_decay, lows, shares),
+    st.builds(lehr.schedules.clr_decay, lows, shares),
     st.builds(lehr.knee, st.floats(0.1, 0.7), st.floats(0.0, 0.2)),
     st.builds(lehr.one_cycle, shares, lows, lows),
     st.builds(lehr.warmup_stable_decay, st.floats(0.0, 0.3), st.floats(0.1, 0.6)),

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 LOW, HIGH, STEPS, EVERY, HELD_OUT = 0.001, 0.04, 4_000, 100, 5_000
 
 
-def test() -> lehr.Found:
+def test() -> lehr.RangeTestResult:
     images, labels, _, _ = data()
     torch.manual_seed(0)
     model = models.caffe_quick().to(memory_format=torch.channels_last)
@@ -48,7 +48,7 @@ def test() -> lehr.Found:
     )  # fmt: skip
 
 
-def draw(found: lehr.Found) -> Figure:
+def draw(found: lehr.RangeTestResult) -> Figure:
     """Accuracy over the rate, as in the paper, with the bounds read by rule and those of the port."""
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes = figure.add_subplot()
@@ -74,7 +74,7 @@ def main() -> None:
     if not out.exists():
         found = test()
         write_text(out, json.dumps({"batch": BATCH, "environment": environment(), "found": found.to_dict()}) + "\n")
-    found = lehr.Found.from_json(json.dumps(json.loads(out.read_text())["found"]))
+    found = lehr.RangeTestResult.from_json(json.dumps(json.loads(out.read_text())["found"]))
     print(found)
     figure = draw(found)
     write(HERE / "range_test.png", lambda part: figure.savefig(part, dpi=120, format="png"))

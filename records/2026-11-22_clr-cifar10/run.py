@@ -46,10 +46,14 @@ METHODS = {
     "fixed": Method(lehr.Steps(at=(6 / 7, 13 / 14), gamma=0.1), 0.001, ALL, "0.001 for 60k, 0.0001 and 0.00001 for 5k"),
     "triangular": Method(lehr.Triangular(CYCLES, LOW / HIGH), HIGH, SHORT, "step_size 2000"),
     "linear": Method(lehr.Linear(), HIGH, SHORT, "to zero, from CLR's highest rate"),
-    "triangular2": Method(lehr.triangular2(CYCLES, LOW / HIGH), HIGH, SHORT, "step_size 2000"),
-    "exp_range": Method(lehr.exp_range(CYCLES, LOW / HIGH, GAMMA**SHORT), HIGH, SHORT, "both bounds, gamma 0.99994"),
+    "triangular2": Method(lehr.schedules.triangular2(CYCLES, LOW / HIGH), HIGH, SHORT, "step_size 2000"),
+    "exp_range": Method(
+        lehr.schedules.exp_range(CYCLES, LOW / HIGH, GAMMA**SHORT), HIGH, SHORT, "both bounds, gamma 0.99994"
+    ),
     "exp": Method(lehr.Exponential(end=GAMMA**SHORT), HIGH, SHORT, "gamma 0.99994"),
-    "decay": Method(lehr.clr_decay(LOW / HIGH, 2 * STEP / SHORT), HIGH, SHORT, "straight down in 4000, then held"),
+    "decay": Method(
+        lehr.schedules.clr_decay(LOW / HIGH, 2 * STEP / SHORT), HIGH, SHORT, "straight down in 4000, then held"
+    ),
 }
 
 

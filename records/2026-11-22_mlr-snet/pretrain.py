@@ -24,7 +24,7 @@ from torch.func import functional_call, vmap
 
 import lehr
 from lehr.learned import BudgetNetwork
-from lehr.learned.budget_network import Memory
+from lehr.learned.network import Memory
 
 HERE = Path(__file__).parent
 PAIRS, SIGMA, META_LR, GENERATIONS = 16, 0.1, 0.03, 480
@@ -53,7 +53,7 @@ def edges(task: Small, updates: int = 100) -> list[float]:
         end = next((i for i, x in enumerate(own) if not x < 4.0 * min(own[: i + 1]) + own[0]), len(own))
         ending = "high" if end == len(own) else "diverged"
         with suppress(lehr.NoSuggestion):
-            found.append(lehr.Found(rates[:end], own[:end], ending=ending).edge())
+            found.append(lehr.RangeTestResult(rates[:end], own[:end], ending=ending).edge())
     return found or edges(task, 2 * updates)
 
 

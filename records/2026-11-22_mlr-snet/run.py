@@ -131,8 +131,8 @@ def meta_train(home: str, kind: str) -> str:
     course: list[dict[str, float]] = []
     schedule = lehr.meta_train(
         task_of(home, kind), updates=META_UPDATES, every=5, stages=3,
-        inner=lehr.InnerSGD(0.9 if momentum else 0.0, 5e-4),
-        gamma=0.1 * lehr.PublishedGamma(10)(2.302585) if momentum else lehr.PublishedGamma(10),
+        inner=lehr.mlrsnet.InnerSGD(0.9 if momentum else 0.0, 5e-4),
+        gamma=0.1 * lehr.mlrsnet.PublishedGamma(10)(2.302585) if momentum else lehr.mlrsnet.PublishedGamma(10),
         report=lambda step: course.append(asdict(step)),
     )  # fmt: skip
     seconds = time.monotonic() - began

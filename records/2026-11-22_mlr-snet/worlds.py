@@ -141,7 +141,7 @@ def published(folder: Path) -> list[Path]:
 
 def gamma_of(world: str, scale: float) -> Callable[[float], float]:
     """The authors' formula, times `scale`."""
-    formula = lehr.PublishedGamma(65, perplexity=True) if world == "text" else lehr.PublishedGamma(10)
+    formula = lehr.mlrsnet.PublishedGamma(65, perplexity=True) if world == "text" else lehr.mlrsnet.PublishedGamma(10)
 
     def gamma(loss: float) -> float:
         return scale * formula(loss)

@@ -61,7 +61,7 @@ def plain(loop: Loop) -> float:
     return time.perf_counter() - began
 
 
-def ours(loop: Loop) -> lehr.Found:
+def ours(loop: Loop) -> lehr.RangeTestResult:
     def train_step() -> torch.Tensor:
         loss, _, _ = loop.forward()
         loop.update(loss)

@@ -38,17 +38,17 @@ class Plateau(Policy):
         return "Plateau()"
 
 
-def _networks(count: int) -> list[lehr.MLRSNetwork]:
+def _networks(count: int) -> list[lehr.mlrsnet.MLRSNetwork]:
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        return [lehr.MLRSNetwork(hidden=6) for _ in range(count)]
+        return [lehr.mlrsnet.MLRSNetwork(hidden=6) for _ in range(count)]
 
 
-def _wild() -> lehr.BudgetNetwork:
+def _wild() -> lehr.learned.BudgetNetwork:
     """A network that does something, where an untrained one is linear."""
     with torch.random.fork_rng():
         torch.manual_seed(6)
-        network = lehr.BudgetNetwork(hidden=4)
+        network = lehr.learned.BudgetNetwork(hidden=4)
         nn.init.normal_(network.leave.weight)
     return network
 
@@ -64,18 +64,18 @@ POLICIES: dict[str, Maker] = {
     "looks at the loss, warmed up": lambda model: Plateau() * lehr.Linear().after_warmup(0.2),
     "two that look": lambda model: Plateau() * Plateau(),
     "layers and a policy": lambda model: (
-        Plateau() * lehr.Follow(*[lehr.Linear(1, i / len(model)) for i in range(len(model))])
+        Plateau() * lehr.policy.Follow(*[lehr.Linear(1, i / len(model)) for i in range(len(model))])
     ),
     "layers that freeze": lambda model: lehr.FreezeOut(lehr.layers_of(model), t0=0.5, how="linear"),
     "layers that freeze, warmed up": lambda model: (
         lehr.FreezeOut(lehr.layers_of(model), t0=0.3, max_events=1) * lehr.Constant().after_warmup(0.2)
     ),
     "learned from the budget": lambda model: lehr.LearnedSchedule(_wild()),
-    "learned": lambda model: lehr.MLRSNet(*_networks(2), gamma=lehr.PublishedGamma(classes=2)),
+    "learned": lambda model: lehr.MLRSNet(*_networks(2), gamma=lehr.mlrsnet.PublishedGamma(classes=2)),
     "learned, with a tail": lambda model: lehr.MLRSNet(*_networks(1)) * lehr.Linear(),
     "tuner": lambda model: lehr.LRTuner(),
     "tuner and layers": lambda model: (
-        lehr.LRTuner(explore=0.5) * lehr.Follow(*[lehr.Linear(1, i / len(model)) for i in range(len(model))])
+        lehr.LRTuner(explore=0.5) * lehr.policy.Follow(*[lehr.Linear(1, i / len(model)) for i in range(len(model))])
     ),
 }
 

@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 
 
-def names(layers: lehr.Layers) -> list[str]:
+def names(layers: lehr.freezing.Layers) -> list[str]:
     return [layer.name for layer in layers]
 
 

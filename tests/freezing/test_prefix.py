@@ -23,7 +23,7 @@ def _train(*, remember: bool) -> tuple[nn.Sequential, int, list[int]]:
     model[1][0].register_forward_hook(lambda *_: calls.append(1))
     plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear")
     scheduler = lehr.Scheduler(torch.optim.SGD(plan.param_groups(lr=0.1)), plan, lehr.Budget(steps=EPOCHS * 3))
-    forward = lehr.FrozenPrefix(model, EXAMPLES)
+    forward = lehr.freezing.FrozenPrefix(model, EXAMPLES)
     inputs = torch.randn(EXAMPLES, 2, 2, generator=torch.Generator().manual_seed(1))
     each_epoch = []
     for epoch in range(EPOCHS):
@@ -60,12 +60,12 @@ def test_evaluation_runs_the_whole_model() -> None:
     assert torch.equal(forward(others, torch.arange(3)), model(others))
 
 
-def _frozen() -> tuple[nn.Sequential, lehr.FrozenPrefix]:
+def _frozen() -> tuple[nn.Sequential, lehr.freezing.FrozenPrefix]:
     model = _model()
     plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear")
     plan.bind(torch.optim.SGD(plan.param_groups(lr=0.1)))
     plan.arrive(0.9, [0.0, 0.0, 0.0, 1.0])
-    return model, lehr.FrozenPrefix(model, EXAMPLES)
+    return model, lehr.freezing.FrozenPrefix(model, EXAMPLES)
 
 
 def test_outputs_of_other_weights_are_forgotten() -> None:
@@ -80,9 +80,9 @@ def test_outputs_of_other_weights_are_forgotten() -> None:
 
 def test_only_for_a_sequential() -> None:
     with pytest.raises(TypeError, match=r"must be an nn\.Sequential"):
-        lehr.FrozenPrefix(nn.ModuleList([nn.Linear(2, 2)]), 3)
+        lehr.freezing.FrozenPrefix(nn.ModuleList([nn.Linear(2, 2)]), 3)
     with pytest.raises(ValueError, match="samples must be"):
-        lehr.FrozenPrefix(_model(), 0)
+        lehr.freezing.FrozenPrefix(_model(), 0)
     _, forward = _frozen()
     with pytest.raises(ValueError, match="from 0 to 11; got 3 from 10 to 12"):
         forward(torch.randn(3, 2, 2), torch.arange(10, 13))

@@ -49,7 +49,7 @@ def test_the_released_formula_on_the_real_network() -> None:
     assert counted.time == pytest.approx(0.237, abs=0.01)  # with a backward pass that costs twice the forward
 
 
-def counted(model: nn.Module, x: torch.Tensor, frozen: int, layers: lehr.Layers) -> int:
+def counted(model: nn.Module, x: torch.Tensor, frozen: int, layers: lehr.freezing.Layers) -> int:
     for index, layer in enumerate(layers):
         for parameter in layer.parameters:
             parameter.requires_grad_(index >= frozen)
@@ -80,7 +80,7 @@ def test_backward_costs_about_twice_the_forward() -> None:
     assert sum(layer.forward for layer in savings.layers) == savings.whole.forward
 
 
-def operations(model: nn.Module, x: torch.Tensor) -> lehr.Savings:
+def operations(model: nn.Module, x: torch.Tensor) -> lehr.freezing.Savings:
     return lehr.freeze_savings(model, x, lehr.FreezeOut(lehr.layers_of(model, x)))
 
 

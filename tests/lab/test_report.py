@@ -96,8 +96,8 @@ def test_a_tuner_shows_why_the_rate_moved() -> None:
     assert "What the tuner saw" not in render(told)
     run = next(run for run in told["runs"] if run["method"] == "lrtuner")
     run["decisions"] = [
-        asdict(lehr.Decision(0.0, 1.0, 0.1, "look")),
-        asdict(lehr.Decision(0.1, 0.1, 0.3, "climb", (-1.0, 0.0, 1.0), (2.1, 2.0, 1.9), 0.1, 0.01, math.inf)),
+        asdict(lehr.policy.Decision(0.0, 1.0, 0.1, "look")),
+        asdict(lehr.policy.Decision(0.1, 0.1, 0.3, "climb", (-1.0, 0.0, 1.0), (2.1, 2.0, 1.9), 0.1, 0.01, math.inf)),
     ]
     for kept in (told, json.loads(json.dumps(told).replace("Infinity", "null"))):  # as it is, and from a file
         page = render(kept)

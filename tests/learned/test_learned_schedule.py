@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 import lehr
 from learned.looks import noted
 from lehr import Moment
-from lehr.learned.weights import PRETRAINED
+from lehr.learned.schedule import PRETRAINED
 
 LOSSES = [2.3, 2.1, 1.7, 1.9, 1.0, 0.4, 0.05, 3.0, 0.5, 0.2]
 
 
-def wild(seed: int = 0) -> lehr.BudgetNetwork:
+def wild(seed: int = 0) -> lehr.learned.BudgetNetwork:
     """A network whose rate moves a lot."""
     torch.manual_seed(seed)
-    network = lehr.BudgetNetwork(hidden=5)
+    network = lehr.learned.BudgetNetwork(hidden=5)
     torch.nn.init.normal_(network.leave.weight)
     return network
 
 
-def by_hand(network: lehr.BudgetNetwork, losses: Sequence[float], *, adaptive: bool) -> list[float]:
+def by_hand(network: lehr.learned.BudgetNetwork, losses: Sequence[float], *, adaptive: bool) -> list[float]:
     """The docstring's formula in double precision and plain Python."""
     weights = {name: value.double().tolist() for name, value in network.state_dict().items()}
     begin, count = weights["begin"], len(losses)
@@ -63,7 +63,7 @@ def test_it_is_the_formula(losses: list[float], adaptive: bool, seed: int) -> No
 
 
 def test_untrained_it_is_linear_from_a_tenth() -> None:
-    rates = lehr.LearnedSchedule(lehr.BudgetNetwork()).rates(LOSSES)
+    rates = lehr.LearnedSchedule(lehr.learned.BudgetNetwork()).rates(LOSSES)
     assert rates.tolist() == pytest.approx([0.1 * (1 - k / 10) for k in range(10)])
 
 
@@ -228,8 +228,8 @@ def test_other_and_damaged_files_are_refused(tmp_path: Path) -> None:
     lehr.LearnedSchedule(wild()).save(good)
     (tmp_path / "truncated").write_bytes(good.read_bytes()[:-40])
     (tmp_path / "pickle").write_bytes(pickle.dumps({"a": 1}, protocol=2))
-    lehr.MLRSNet(lehr.MLRSNetwork(4)).save(tmp_path / "another kind")
-    from lehr.learned.weights import write_weights
+    lehr.MLRSNet(lehr.mlrsnet.MLRSNetwork(4)).save(tmp_path / "another kind")
+    from lehr.state.weight_files import write_weights
 
     weights = wild().state_dict()
     write_weights(tmp_path / "no header", weights, {"kind": "learned-schedule"})
@@ -256,8 +256,8 @@ def test_the_weights_that_come_with_lehr_are_small_and_say_whence_they_are() -> 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: lehr.BudgetNetwork(0), "hidden"),
-        (lambda: lehr.BudgetNetwork(True), "hidden"),
+        (lambda: lehr.learned.BudgetNetwork(0), "hidden"),
+        (lambda: lehr.learned.BudgetNetwork(True), "hidden"),
         (lambda: lehr.LearnedSchedule("weights.safetensors"), "BudgetNetwork"),  # type: ignore[arg-type]
     ],
 )

@@ -73,7 +73,7 @@ class TestCyclical:
         every(ours, lambda t: self.low + 0.8 * clr(t, step_size)[0], updates=3 * TOTAL)
 
     def test_triangular2(self, step_size: int) -> None:
-        ours = lehr.triangular2(TOTAL / (2 * step_size), self.low)
+        ours = lehr.schedules.triangular2(TOTAL / (2 * step_size), self.low)
 
         def theirs(t: int) -> float:
             height, cycle = clr(t, step_size)
@@ -82,7 +82,7 @@ class TestCyclical:
         every(ours, theirs, updates=3 * TOTAL)
 
     def test_exp_range_scales_both_bounds(self, step_size: int) -> None:
-        ours = lehr.exp_range(TOTAL / (2 * step_size), self.low, self.gamma**TOTAL)
+        ours = lehr.schedules.exp_range(TOTAL / (2 * step_size), self.low, self.gamma**TOTAL)
 
         def theirs(t: int) -> float:
             base, top = self.low * self.gamma**t, self.gamma**t
@@ -91,15 +91,15 @@ class TestCyclical:
         every(ours, theirs, updates=3 * TOTAL)
 
     def test_decay(self, step_size: int) -> None:
-        ours = lehr.clr_decay(self.low, step_size / TOTAL)
+        ours = lehr.schedules.clr_decay(self.low, step_size / TOTAL)
         every(ours, lambda t: 1 - 0.8 * t / step_size if t < step_size else self.low)
 
 
 def test_published_vectors_of_clr() -> None:
     """The values in the tests of the port that the seed document describes; step_size 100."""
     assert [lehr.Triangular(1)(t / 200) for t in (0, 50, 100, 200)] == [0, 0.5, 1, 0]
-    assert [lehr.triangular2(1, 0)(t / 200) for t in (300, 500, 700)] == [0.5, 0.25, 0.125]
-    wide = lehr.exp_range(1, low=0.1, end=0.95**200)
+    assert [lehr.schedules.triangular2(1, 0)(t / 200) for t in (300, 500, 700)] == [0.5, 0.25, 0.125]
+    wide = lehr.schedules.exp_range(1, low=0.1, end=0.95**200)
     assert 10 * wide(100 / 200) == pytest.approx(10 * 0.95**100)
     assert 10 * wide(200 / 200) == pytest.approx(0.95**200)
 

@@ -71,8 +71,8 @@ def test_cyclic(mode: str, step_size: int) -> None:
     cycles, low, gamma = TOTAL / (2 * step_size), 0.25, 0.99
     ours = {
         "triangular": lehr.Triangular(cycles, low),
-        "triangular2": lehr.triangular2(cycles, low),
-        "exp_range": lehr.exp_range_amplitude(cycles, low, gamma**TOTAL),
+        "triangular2": lehr.schedules.triangular2(cycles, low),
+        "exp_range": lehr.schedules.exp_range_amplitude(cycles, low, gamma**TOTAL),
     }[mode]
 
     def theirs(optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:

@@ -35,7 +35,7 @@ from lehr import Constant, Cosine, Linear, Steps, Triangular, WarmRestarts
         (lambda: Linear().between(-0.5, 0.1), "between: low is a factor"),
         (lambda: lehr.knee(explore=0.5, warmup=0.5), r"knee: warmup must be at least 0 and below 1 - explore = 0.5"),
         (lambda: lehr.warmup_stable_decay(warmup=0.9), "warmup_stable_decay: warmup must be"),
-        (lambda: lehr.exp_range(cycles=2, low=0.1, end=1.5), "exp_range: end is a share"),
+        (lambda: lehr.schedules.exp_range(cycles=2, low=0.1, end=1.5), "exp_range: end is a share"),
     ],
 )
 def test_bad_arguments_are_named(make, message: str) -> None:
@@ -81,7 +81,7 @@ def test_step_size_in_iterations_under_a_budget() -> None:
 
 def test_step_size_in_iterations_without_a_budget() -> None:
     period = lehr.Budget.every(steps=2 * 100)
-    factors = [lehr.triangular2(1, 0.0)(k / period.total) for k in (0, 50, 100, 200, 300, 500, 700)]
+    factors = [lehr.schedules.triangular2(1, 0.0)(k / period.total) for k in (0, 50, 100, 200, 300, 500, 700)]
     assert factors == pytest.approx([0.0, 0.5, 1.0, 0.0, 0.5, 0.25, 0.125])
 
 

@@ -168,7 +168,7 @@ def test_factors_stay_between_their_bounds(losses: list[float], minimiser: float
 def test_pooling_does_not_depend_on_the_rates(rates: list[float], slope: float, curvature: float) -> None:
     pool = Pool()
     for lr in rates:
-        pool.add(lr, lehr.Parabola(slope * lr, curvature * lr**2))
+        pool.add(lr, lehr.tuning.Parabola(slope * lr, curvature * lr**2))
     assert pool.at(0.5).minimiser == pytest.approx(slope / curvature / 0.5)
 
 

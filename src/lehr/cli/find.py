@@ -60,7 +60,7 @@ def find(
         print(Path(out).resolve())
 
 
-def _table(found: lehr.Found) -> Table:
+def _table(found: lehr.RangeTestResult) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("suggestion")
     table.add_column("rate", justify="right")
@@ -75,7 +75,7 @@ def _table(found: lehr.Found) -> Table:
     return table
 
 
-def _last_line(found: lehr.Found) -> str:
+def _last_line(found: lehr.RangeTestResult) -> str:
     ended = {
         "high": f"The test went on to {found.rates[-1]:.3g}.",
         "diverged": f"The loss diverged at {found.rates[-1]:.3g}.",
@@ -88,7 +88,7 @@ def _last_line(found: lehr.Found) -> str:
     return ended
 
 
-def _save(found: lehr.Found, path: Path) -> None:
+def _save(found: lehr.RangeTestResult, path: Path) -> None:
     if path.suffix == ".json":
         write_text(path, found.to_json() + "\n")
         return

@@ -17,7 +17,7 @@ from lehr import lab
 from lehr.cli.terminal import draw
 from lehr.lab.files import write
 from lehr.lab.loop import Loop
-from lehr.lab.train import budget_for
+from lehr.lab.run import budget_for
 
 POINTS = 201
 HIGH = 10.0
@@ -70,7 +70,7 @@ def _share(text: str) -> float:
         raise ValueError(f"--save: {text} is no share; write 20% or 0.2") from None
 
 
-def _table(savings: lehr.Savings) -> Table:
+def _table(savings: lehr.freezing.Savings) -> Table:
     table = Table("", "layer", box=SIMPLE_HEAD)
     for heading in ("freezes at", "rate at start", "parameters", "cost", "saves"):
         table.add_column(heading, justify="right")
@@ -82,7 +82,7 @@ def _table(savings: lehr.Savings) -> Table:
     return table
 
 
-def _last_lines(savings: lehr.Savings, budget: lehr.Budget | None) -> str:
+def _last_lines(savings: lehr.freezing.Savings, budget: lehr.Budget | None) -> str:
     said = (
         f"Predicted to save {savings.time:.1%} of the time (at most {savings.most:.1%}, all but the last frozen), "
         f"and at the end {savings.memory:.0%} of the memory for gradients and what they need."
@@ -93,7 +93,7 @@ def _last_lines(savings: lehr.Savings, budget: lehr.Budget | None) -> str:
     return said if budget is None else f"{said}\nIn the time of {budget}: {savings.const_time(budget)}."
 
 
-def _save(savings: lehr.Savings, path: Path, progress: np.ndarray, curves: list[np.ndarray]) -> None:
+def _save(savings: lehr.freezing.Savings, path: Path, progress: np.ndarray, curves: list[np.ndarray]) -> None:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
 

@@ -12,8 +12,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 import lehr
 from lehr import lab
 from lehr.cli.terminal import draw
+from lehr.mlrsnet import InnerAdamW, InnerSGD, MetaStep
 
-INNER = {"sgd": lehr.InnerSGD(weight_decay=5e-4), "momentum": lehr.InnerSGD(momentum=0.9, weight_decay=5e-4)}
+INNER: dict[str, InnerSGD | InnerAdamW] = {
+    "sgd": InnerSGD(weight_decay=5e-4),
+    "momentum": InnerSGD(momentum=0.9, weight_decay=5e-4),
+    "adamw": InnerAdamW(weight_decay=0.01),
+}
 
 
 def meta_train(
@@ -37,9 +42,8 @@ def meta_train(
     """Train MLR-SNet on tasks, and write it to a file that any run can use."""
     if Path(out).suffix != ".safetensors":
         raise ValueError(f"--out: {out} must end in .safetensors")
-    rules: dict[str, lehr.InnerSGD | lehr.InnerAdamW] = {**INNER, "adamw": lehr.InnerAdamW(weight_decay=0.01)}
-    if inner not in rules:
-        raise ValueError(f"--inner must be one of {', '.join(rules)}; got {inner}")
+    if inner not in INNER:
+        raise ValueError(f"--inner must be one of {', '.join(INNER)}; got {inner}")
     if order not in ("first", "second"):
         raise ValueError(f"--order must be first or second; got {order}")
     tasks = [lab.load_task(name.strip(), data or None) for name in task.split(",")]
@@ -52,7 +56,7 @@ def meta_train(
     ) as progress:  # fmt: skip
         bar = progress.add_task("meta-training", total=1.0)
 
-        def report(step: lehr.MetaStep) -> None:
+        def report(step: MetaStep) -> None:
             rates.append(step.rate)
             losses.append(step.meta_loss)
             progress.update(
@@ -61,7 +65,7 @@ def meta_train(
 
         learned = lehr.meta_train(
             tasks, updates=updates, every=every, unroll=unroll, order=cast("Literal['first', 'second']", order),
-            inner=rules[inner], gamma=_number(gamma), stages=stages, seed=seed, folder=folder or None, report=report,
+            inner=INNER[inner], gamma=_number(gamma), stages=stages, seed=seed, folder=folder or None, report=report,
         )  # fmt: skip
     learned.header["tasks"] = [name.strip() for name in task.split(",")]
     learned.save(out)

@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 
 from torch import nn
 
+from lehr.budget import Budget
 from lehr.freezing.cost import LayerCost, layer_costs
 from lehr.freezing.freezeout import HOW, FreezeOut
-from lehr.progress import Budget
 
 EMPIRICAL_2017: Final = 1.3
 """By what the released code multiplies the savings of its linear strategy, without saying why."""

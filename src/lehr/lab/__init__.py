@@ -9,6 +9,9 @@ from lehr.lab.methods import Method as Method
 from lehr.lab.methods import load_methods as load_methods
 from lehr.lab.report import verdict as verdict
 from lehr.lab.report import write_report as write_report
+from lehr.lab.run import Run as Run
+from lehr.lab.run import Settings as Settings
+from lehr.lab.run import train as train
 from lehr.lab.suite import run_comparison as run_comparison
 from lehr.lab.task import ACCURACY as ACCURACY
 from lehr.lab.task import MEAN_SQUARED_ERROR as MEAN_SQUARED_ERROR
@@ -17,9 +20,6 @@ from lehr.lab.task import Metric as Metric
 from lehr.lab.task import Task as Task
 from lehr.lab.tasks import TASKS as TASKS
 from lehr.lab.tasks import load_task as load_task
-from lehr.lab.train import Run as Run
-from lehr.lab.train import Settings as Settings
-from lehr.lab.train import train as train
 
 __all__ = [
     "ACCURACY",

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from lehr.lab.run import Run
 from lehr.lab.statistics import compare, summarise
 from lehr.lab.task import Metric
-from lehr.lab.train import Run
 
 
 def by_budget(

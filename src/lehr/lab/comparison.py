@@ -14,9 +14,9 @@ from typing import Any, Final
 from lehr.lab.budgets import by_budget
 from lehr.lab.methods import Method
 from lehr.lab.records import environment
+from lehr.lab.run import Run, Settings
 from lehr.lab.statistics import compare, summarise
 from lehr.lab.task import Metric
-from lehr.lab.train import Run, Settings
 
 SEARCH_SEED: Final = 1_000_003
 """The first seed of runs that choose a learning rate; none of the seeds that are reported."""

@@ -25,7 +25,7 @@ def find(
     mode: Literal["exp", "linear"] = "exp",
     seed: int = 0,
     evaluate_every: int = 0,
-) -> lehr.Found:
+) -> lehr.RangeTestResult:
     """Try all learning rates from `low` to `high` on a fresh network of the task.
 
     Args:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import lehr
-from lehr.lab import rules
 from lehr.lab.finding import find_edge
 from lehr.lab.loop import Loop
+from lehr.lab.plateau import Plateau
 
 
 @dataclass(frozen=True)
@@ -79,33 +79,35 @@ GIVEN: Final = "given on the command line"
 METHODS: Final[dict[str, Method]] = {
     method.name: method
     for method in (
-        _fixed("clr_decay", lehr.clr_decay(0.25, 0.2), "Smith 2017, the control without cycles"),
+        _fixed("clr_decay", lehr.schedules.clr_decay(0.25, 0.2), "Smith 2017, the control without cycles"),
         _fixed("constant", lehr.Constant(), "no schedule"),
         _fixed("cosine", lehr.Cosine(), "Loshchilov and Hutter 2017, no restarts"),
         _fixed("exponential", lehr.Exponential(end=0.01), "decay by a factor of 100 over the run"),
-        _fixed("exp_range", lehr.exp_range(cycles=4, low=0.25, end=0.1), "Smith 2017"),
+        _fixed("exp_range", lehr.schedules.exp_range(cycles=4, low=0.25, end=0.1), "Smith 2017"),
         _fixed(
-            "exp_range_amplitude", lehr.exp_range_amplitude(cycles=4, low=0.25, end=0.1), "as torch and Keras have it"
+            "exp_range_amplitude",
+            lehr.schedules.exp_range_amplitude(cycles=4, low=0.25, end=0.1),
+            "as torch and Keras have it",
         ),
         _freezing("freezeout", "Brock et al. 2017", t0=0.8, how="cubic"),
-        _rule("gen", rules.GeN, "Xu et al. 2025"),
+        _rule("gen", lehr.tuning.GeN, "Xu et al. 2025"),
         _fixed("htd", lehr.HyperbolicTangent(), "Hsueh, Li and Wu 2019"),
         _fixed("inverse_sqrt", lehr.InverseSqrt().after_warmup(0.1), "Vaswani et al. 2017"),
         _fixed("knee", lehr.knee(), "Iyer et al. 2023, half of the budget at the peak"),
         _learned("learned", "lehr's own, after Shu et al. 2022; meta-trained on digits among others; tests its range"),
         _fixed("linear", lehr.Linear(), "Li, Yumer and Ramanan 2020"),
-        _rule("lqa", rules.LQA, "Zhu et al. 2020"),
+        _rule("lqa", lehr.tuning.LQA, "Zhu et al. 2020"),
         _tuning("lrtuner", "after Iyer et al. 2021; the rule is lehr's"),
         _rule("mlrsnet", lehr.MLRSNet.pretrained, "Shu et al. 2022, meta-trained on Fashion-MNIST"),
         _fixed("one_cycle", lehr.one_cycle(), "Smith and Topin 2018"),
-        _rule("plateau", rules.Plateau, "torch's ReduceLROnPlateau, on the training loss"),
+        _rule("plateau", Plateau, "torch's ReduceLROnPlateau, on the training loss"),
         _fixed("polynomial", lehr.Polynomial(power=0.9), "Chen et al. 2016"),
-        _rule("qlabgrad", rules.QLABGrad, "Fu and Wu 2024"),
+        _rule("qlabgrad", lehr.tuning.QLABGrad, "Fu and Wu 2024"),
         _fixed("rex", lehr.Rex(), "Chen, Wolfe and Kyrillidis 2022"),
         _fixed("sgdr", lehr.WarmRestarts(cycles=3, growth=2), "Loshchilov and Hutter 2017"),
         _fixed("step", lehr.Steps(at=(0.3, 0.6)), "milestones of Li et al. 2020"),
         _fixed("triangular", lehr.Triangular(cycles=4, low=0.25), "Smith 2017"),
-        _fixed("triangular2", lehr.triangular2(cycles=4, low=0.25), "Smith 2017"),
+        _fixed("triangular2", lehr.schedules.triangular2(cycles=4, low=0.25), "Smith 2017"),
         _fixed("warmup_cosine", lehr.Cosine().after_warmup(0.05), "the common default"),
         _fixed("warmup_linear", lehr.Linear().after_warmup(0.05), "linear with a warm-up"),
         _fixed("wsd", lehr.warmup_stable_decay(), "Hu et al. 2024; Hägele et al. 2024"),

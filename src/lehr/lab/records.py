@@ -16,7 +16,7 @@ import torch
 
 import lehr
 from lehr.lab.files import write_json
-from lehr.lab.train import Run
+from lehr.lab.run import Run
 
 FORMAT: Final = 1
 

@@ -24,9 +24,9 @@ from lehr.lab.failures import told
 from lehr.lab.files import write_json
 from lehr.lab.methods import load_methods
 from lehr.lab.records import read_run, write_run
+from lehr.lab.run import Run, Settings, budget_for, train
 from lehr.lab.task import Task
 from lehr.lab.tasks import load_task, sources
-from lehr.lab.train import Run, Settings, budget_for, train
 
 Watcher = Callable[[list[tuple[Job, float]], int, int], None]
 """Told now and then: the jobs under way with their progress, how many runs are there, and how many there will be."""

@@ -1,78 +1,115 @@
-"""The network of MLR-SNet: one LSTM cell from the training loss to a share of the learning rate."""
+"""The network of the learned schedule: from the share of the budget and the training loss to a rate."""
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-Cell = Literal["meta-test", "meta-train"]
-State = tuple[Tensor, Tensor]
+WINDOWS: Final = (0.01, 0.05, 0.2)
+"""Over which shares of the budget the logarithm of the loss is averaged."""
 
-CELLS: Final = get_args(Cell)
+FASTEST: Final = 20.0
+"""How fast the logarithm of the rate may move, per budget."""
+
+LONGEST: Final = 0.01
+"""Over which share of the budget it moves at most at one loss; where more has passed, nobody knows what happened."""
+
+FARTHEST: Final = 7.0
+"""How far it may go from the optimizer's own rate, either way."""
+
+SIGNALS: Final = 10
 
 
-class MLRSNetwork(nn.Module):
-    """loss, state -> share of the learning rate, state.
-
-        h, c = LSTM(loss, h, c);    alpha / gamma = sigmoid(w . h + b)
-
-    The authors' code has two cells that take the same weights and mean different things by them. "meta-test" has its
-    gates in the order input, forget, transform, output; the published weights belong to it. "meta-train" has them in
-    the order input, forget, output, transform, and subtracts 1 from the forget gate.
+class Memory(NamedTuple):
+    """What the network remembers: tensors of one number, but for `means`.
 
     Args:
-        hidden: size of the state, at least 2.
-        cell: which of the two.
-
-    Source: Shu et al. 2022 (MLR-SNet), section 3.2, and the authors' code.
-
-    >>> network = MLRSNetwork()
-    >>> sum(parameter.numel() for parameter in network.parameters())
-    11776
-    >>> share, state = network(torch.tensor(2.3), network.start())
-    >>> share.shape, 0.0 < share.item() < 1.0
-    (torch.Size([]), True)
+        level: logarithm of the factor, without the line to zero.
+        means: of the logarithm of the loss, over each window.
+        spread: of it about the shortest mean.
+        first: its first value; not a number before there is one.
+        progress: at which the last loss was seen.
     """
 
-    def __init__(self, hidden: int = 50, cell: Cell = "meta-test") -> None:
+    level: Tensor
+    means: Tensor
+    spread: Tensor
+    first: Tensor
+    progress: Tensor
+
+
+class BudgetNetwork(nn.Module):
+    """loss, progress p, memory -> memory, whose level makes the factor: exp(level) (1 - p).
+
+        d level / d p = 20 tanh(w_2 . tanh(W_1 s + b_1) + b_2),    over at most 0.01 of p at a time
+
+    The signals s are p, how the logarithm of the loss has fallen since the start and over windows of 1, 5 and 20 % of
+    the budget, its spread, the level itself, and whether the optimizer is adaptive. Every time constant is a share of
+    the budget, so the network serves any length; losses count by their ratios, so it serves any scale.
+
+    Args:
+        hidden: width, at least 1.
+
+    Source: ours; that a small network sets the rate from the loss is Shu et al. 2022 (MLR-SNet).
+
+    >>> network = BudgetNetwork()
+    >>> sum(parameter.numel() for parameter in network.parameters())
+    195
+    >>> memory = network(torch.tensor(2.3), torch.tensor(0.0), torch.tensor(0.0), network.start(torch.tensor(0.0)))
+    >>> round(memory.level.exp().item(), 3)
+    0.1
+    """
+
+    def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        if cell not in CELLS:
-            raise ValueError(f"MLRSNetwork: cell must be one of {', '.join(CELLS)}; got {cell!r}")
-        if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 2:
-            raise ValueError(f"MLRSNetwork: hidden must be a whole number, at least 2; got {hidden!r}")
+        if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 1:
+            raise ValueError(f"BudgetNetwork: hidden must be a whole number, at least 1; got {hidden!r}")
         self.hidden = hidden
-        self.cell: Cell = cell
-        self.from_input = _two_layers(1, hidden)
-        self.from_state = _two_layers(hidden, hidden)
-        self.output = nn.Linear(hidden, 1)
-        nn.init.uniform_(self.output.weight, -0.1, 0.1)
-        nn.init.ones_(self.output.bias)  # starts at sigmoid(1) = 0.73, as the published weights did
+        self.enter = nn.Linear(SIGNALS, hidden)
+        self.leave = nn.Linear(hidden, 1)
+        self.windows: Tensor
+        self.register_buffer("windows", torch.tensor(WINDOWS), persistent=False)
+        self.begin = nn.Parameter(torch.tensor([0.1, 0.1]).log())  # plain optimizers, adaptive ones
+        nn.init.zeros_(self.leave.weight)  # untrained, it is linear to zero
+        nn.init.zeros_(self.leave.bias)
 
-    def start(self) -> State:
-        """The state before anything was seen."""
-        zeros = torch.zeros(1, self.hidden, device=self.output.weight.device)
-        return zeros, zeros
-
-    def forward(self, loss: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step of the cell.
+    def start(self, adaptive: Tensor) -> Memory:
+        """The memory before anything was seen.
 
         Args:
-            loss: a training loss, one number.
-            state: h and c, each of shape (1, hidden).
+            adaptive: 1.0 if the optimizer divides gradients by their size, as Adam does, else 0.0.
         """
-        h, c = state
-        gates = self.from_input(loss.reshape(1, 1)) + self.from_state(h)
-        if self.cell == "meta-test":
-            enter, forget, transform, leave = gates.split(self.hidden, 1)
-        else:
-            enter, forget, leave, transform = gates.split(self.hidden, 1)
-            forget = forget - 1.0
-        c = torch.sigmoid(forget) * c + torch.sigmoid(enter) * torch.tanh(transform)
-        h = torch.sigmoid(leave) * torch.tanh(c)
-        return torch.sigmoid(self.output(h)).reshape(()), (h, c)
+        level = self.begin[0] + adaptive * (self.begin[1] - self.begin[0])
+        zero = torch.zeros_like(level)
+        return Memory(level, zero.new_zeros(len(WINDOWS)), zero, zero + torch.nan, zero)
 
+    def forward(self, loss: Tensor, progress: Tensor, adaptive: Tensor, memory: Memory) -> Memory:
+        """What is remembered once a loss was seen; one that is not finite and above 0 is passed over.
 
-def _two_layers(inputs: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden // 2), nn.ReLU(), nn.Linear(hidden // 2, 4 * hidden))
+        Args:
+            loss: of an update, one number.
+            progress: at which, from 0 to 1.
+            adaptive: as for `start`.
+            memory: from before.
+        """
+        sound = torch.isfinite(loss) & (loss > 0.0)
+        now = torch.where(sound, loss, 1.0).log()
+        fresh = memory.first.isnan()
+        first = torch.where(fresh, now, memory.first)
+        passed = (progress - memory.progress).clamp(min=0.0)
+        means = torch.where(fresh, now, now + (memory.means - now) * torch.exp(-passed / self.windows))
+        away = now - means[0]
+        spread = away.abs() + (memory.spread - away.abs()) * torch.exp(-passed / self.windows[1])
+        signals = torch.stack(
+            (
+                progress, torch.exp(-progress / 0.02), torch.exp(-progress / 0.1), 0.5 * (means[1] - first),
+                5.0 * (means[0] - means[1]), 3.0 * (means[1] - means[2]), 5.0 * spread, 2.0 * away,
+                0.5 * (memory.level - self.begin.mean()), adaptive,
+            )
+        ).clamp(-3.0, 3.0)  # fmt: skip
+        speed = FASTEST * torch.tanh(self.leave(torch.tanh(self.enter(signals)))[0])
+        level = (memory.level + speed * torch.where(fresh, 0.0, passed.clamp(max=LONGEST))).clamp(-FARTHEST, FARTHEST)
+        seen = Memory(level, means, spread, first, progress)
+        return Memory(*(torch.where(sound, new, old) for new, old in zip(seen, memory, strict=True)))

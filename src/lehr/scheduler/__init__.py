@@ -1,10 +1,7 @@
-"""The scheduler: a policy drives a torch optimizer under a budget."""
+"""The scheduler: a policy drives an optimizer under a budget."""
 
 from lehr.scheduler.budget_warnings import BudgetWarning as BudgetWarning
-from lehr.scheduler.cycle_plan import CyclePlan as CyclePlan
-from lehr.scheduler.cycle_plan import plan_cycles as plan_cycles
-from lehr.scheduler.drop_in import CyclicLR as CyclicLR
-from lehr.scheduler.drop_in import LinearLR as LinearLR
 from lehr.scheduler.history import History as History
+from lehr.scheduler.linear_lr import LinearLR as LinearLR
 from lehr.scheduler.preview import Preview as Preview
 from lehr.scheduler.scheduler import Scheduler as Scheduler

@@ -7,8 +7,8 @@ import sys
 import warnings
 from typing import Final
 
+from lehr.budget import Budget, Clock
 from lehr.policy import Follow
-from lehr.progress import Budget, Clock
 
 FAR_FROM_THE_END: Final = 0.1
 

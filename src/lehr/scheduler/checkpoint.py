@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final, Literal
 
-from lehr.progress import Budget
+from lehr.budget import Budget
 
 Difference = Literal["curve", "budget", "groups", "base_lrs"]
 

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lehr.budget import Budget
 from lehr.policy import Follow, Policy, as_policy
-from lehr.progress import Budget
 from lehr.scheduler.param_groups import Factors
 from lehr.schedules import Schedule
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lehr.budget import Clock
 from lehr.policy import Follow
-from lehr.progress import Clock
 
 
 @dataclass(frozen=True)

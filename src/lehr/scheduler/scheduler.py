@@ -15,8 +15,8 @@ from torch.distributed import ProcessGroup
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lehr.budget import Budget, Clock
 from lehr.policy import Follow, Moment, Policy, as_policy
-from lehr.progress import Budget, Clock
 from lehr.scheduler import checkpoint, finishing, ranks
 from lehr.scheduler.budget_warnings import FAR_FROM_THE_END, IDLE, BudgetWarning, overspent, report_early_end
 from lehr.scheduler.history import History
@@ -24,8 +24,8 @@ from lehr.scheduler.hyperparameters import Hyperparameters
 from lehr.scheduler.inputs import amount_of, as_factors, check_arguments
 from lehr.scheduler.param_groups import Factors, numbers
 from lehr.scheduler.preview import Preview, look_ahead
-from lehr.scheduler.updates import UpdateCounter
 from lehr.schedules import Linear, Schedule
+from lehr.state.update_counter import UpdateCounter
 
 
 class Scheduler(LRScheduler):

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 import torch
 
-from lehr.state.keep import keep as keep_part
+from lehr.state.snapshots import keep as keep_part
 
 ABANDONED: Final = 3_600.0
 """Seconds after which a file that is still being written is taken for left behind."""

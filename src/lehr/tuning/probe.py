@@ -14,7 +14,7 @@ from torch.amp.grad_scaler import OptState
 from torch.optim import Optimizer
 
 from lehr.state import RandomState
-from lehr.state.keep import keep
+from lehr.state.snapshots import keep
 
 NOT_PROPORTIONAL: Final = ("Adafactor", "ASGD", "LBFGS", "Rprop")
 """torch's optimizers whose update is not proportional to the learning rate."""

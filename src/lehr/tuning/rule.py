@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from lehr.tuning.decision import What
+from lehr.policy.decision import What
 from lehr.tuning.parabola import Parabola
 from lehr.tuning.pool import Pool
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 from torch.optim import Optimizer
 
 from lehr.policy import Moment, Policy
+from lehr.policy.decision import Decision, What
 from lehr.schedules import Linear, Schedule
-from lehr.tuning.decision import Decision, What
 from lehr.tuning.first_edge import first_edge
 from lehr.tuning.guard import Guard
 from lehr.tuning.parabola import Parabola, fit_parabola

@@ -1,0 +1,209 @@
+"""The tasks that a schedule learns from, each with a network in training."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lehr.mlrsnet.gamma import PublishedGamma
+from lehr.mlrsnet.inner import Inner
+from lehr.mlrsnet.network import MLRSNetwork
+from lehr.mlrsnet.unroll import Loss, Order, Pair, Student, meta_loss, update
+
+MOST_ATTEMPTS: Final = 5
+"""How often a run may diverge before meta-training gives up."""
+
+FEWEST: Final = 2
+"""Examples that are held out at least: batch norm needs two."""
+
+
+class Learnable(Protocol):
+    """What meta-training needs of a task; those of `lehr.lab` have it."""
+
+    @property
+    def model(self) -> Callable[[], nn.Module]:
+        """Makes a fresh network."""
+
+    @property
+    def loss(self) -> Loss:
+        """Outputs, targets -> mean loss."""
+
+    @property
+    def batch_size(self) -> int:
+        """Examples an update."""
+
+    def load(self) -> Any:
+        """The data: `train` holds inputs and targets."""
+
+
+@dataclass(frozen=True)
+class MetaStep:
+    """What meta-training reports after a meta-update.
+
+    Args:
+        progress: share of it that is done.
+        updates: of networks so far, all tasks together.
+        meta_loss: on the batch held out.
+        train_loss: of the last training batch.
+        rate: the learning rate that it was trained at.
+
+    >>> MetaStep(progress=0.5, updates=500, meta_loss=1.0, train_loss=0.9, rate=0.1).progress
+    0.5
+    """
+
+    progress: float
+    updates: int
+    meta_loss: float
+    train_loss: float
+    rate: float
+
+
+class Course:
+    """A task's student, the data it learns from, and the data that judges the schedule."""
+
+    def __init__(
+        self, task: Learnable, inner: Inner, gamma: float | PublishedGamma | None, held_out: float, seed: int
+    ) -> None:
+        inputs, targets = task.load().train
+        self.task = task
+        self.inner = inner
+        self.gamma = gamma
+        self.seed = seed
+        self.generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(inputs), generator=self.generator)
+        meta = max(FEWEST, round(held_out * len(inputs)))
+        self.meta = (inputs[order[:meta]], targets[order[:meta]])
+        self.train = (inputs[order[meta:]], targets[order[meta:]])
+        if len(self.train[0]) < task.batch_size:
+            raise ValueError(f"meta_train: held_out={held_out} leaves less than a batch of {name_of(task)} to train on")
+        self.attempts = 0
+        self.student = self._fresh()
+
+    def batch(self, pairs: Pair) -> Pair:
+        """A batch drawn at random."""
+        index = torch.randint(len(pairs[0]), (min(self.task.batch_size, len(pairs[0])),), generator=self.generator)
+        return pairs[0][index], pairs[1][index]
+
+    def restart(self) -> None:
+        """From new weights, after training diverged."""
+        self.attempts += 1
+        if self.attempts >= MOST_ATTEMPTS:
+            raise ValueError(f"meta_train: training of {name_of(self.task)} diverges again and again; lower gamma")
+        self.student = self._fresh()
+
+    def _fresh(self) -> Student:
+        torch.manual_seed(self.seed + 7 * self.attempts)
+        model = self.task.model()
+        params = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+        buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
+        zeros = torch.zeros(1, 1)
+        student = Student(
+            params, buffers, self.inner.start(params), (zeros, zeros), 1.0, copy.deepcopy(model), self.task.loss,
+            self.inner, clip_norm=getattr(self.task, "clip_norm", None),
+        )  # fmt: skip
+        return replace(student, gamma=self._scale(student))
+
+    @torch.no_grad()
+    def _scale(self, student: Student) -> float:
+        if not isinstance(self.gamma, PublishedGamma | None):
+            return self.gamma
+        loss = float(student.apart().loss_on(self.batch(self.train)))
+        if self.gamma is not None:
+            return self.gamma(loss)
+        targets = self.train[1]
+        if targets.is_floating_point():
+            raise ValueError("meta_train: gamma must be given where targets are not classes, such as gamma=0.1")
+        return PublishedGamma(max(2, int(targets.max()) + 1))(loss)
+
+
+class MetaTraining:
+    """Everything that changes, so that it can be saved and loaded."""
+
+    def __init__(self, network: MLRSNetwork, courses: list[Course], lr: float, weight_decay: float) -> None:
+        self.arguments: dict[str, Any] = {}
+        self.network = network
+        self.courses = courses
+        self.adam = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=weight_decay)
+        self.stages: list[MLRSNetwork] = []
+        for one in courses:
+            one.student = replace(one.student, lstm=network.start())
+
+    def turn(self, index: int, every: int, unroll: int, order: Order) -> MetaStep:
+        """Some updates of one task, the last after a meta-update."""
+        own = self.courses[index]
+        loss = share = torch.zeros(())
+        judged = torch.zeros(())
+        for k in range(every):
+            batch = own.batch(own.train)
+            if k == every - 1:
+                judged = self._learn(own, [batch, *(own.batch(own.train) for _ in range(unroll - 1))], order)
+            student, loss, share = update(own.student.settled(), self.network, batch, "first")
+            own.student = student.settled()
+        if not math.isfinite(float(loss)):
+            own.restart()
+            own.student = replace(own.student, lstm=self.network.start())
+        return MetaStep(0.0, 0, float(judged), float(loss), own.student.gamma * float(share))
+
+    def _learn(self, own: Course, batches: Iterable[Pair], order: Order) -> Tensor:
+        judged = meta_loss(own.student, self.network, list(batches), own.batch(own.meta), order)
+        self.adam.zero_grad()
+        if math.isfinite(float(judged.detach())):
+            grads = torch.autograd.grad(judged, list(self.network.parameters()), allow_unused=True)
+            for parameter, grad in zip(self.network.parameters(), grads, strict=True):
+                parameter.grad = grad
+            self.adam.step()
+        return judged.detach()
+
+    def keep_stage(self, turn: int, turns: int, stages: int) -> None:
+        """Copy the network where its share of meta-training ends."""
+        if len(self.stages) < stages and turn >= math.ceil((len(self.stages) + 1) * turns / stages):
+            self.stages.append(copy.deepcopy(self.network))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "arguments": self.arguments,
+            "network": self.network.state_dict(),
+            "adam": self.adam.state_dict(),
+            "stages": [stage.state_dict() for stage in self.stages],
+            "courses": [
+                {
+                    "params": one.student.params, "buffers": one.student.buffers, "optimizer": one.student.optimizer,
+                    "lstm": list(one.student.lstm), "gamma": one.student.gamma, "attempts": one.attempts,
+                    "generator": one.generator.get_state(),
+                }
+                for one in self.courses
+            ],
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        different = [name for name, value in self.arguments.items() if state["arguments"].get(name) != value]
+        if different:
+            raise ValueError(
+                f"meta_train: folder holds a run with another {', '.join(different)}; choose another folder"
+            )
+        self.network.load_state_dict(state["network"])
+        self.adam.load_state_dict(state["adam"])
+        self.stages = []
+        for weights in state["stages"]:
+            stage = copy.deepcopy(self.network)
+            stage.load_state_dict(weights)
+            self.stages.append(stage)
+        for one, kept in zip(self.courses, state["courses"], strict=True):
+            one.attempts = kept["attempts"]
+            one.generator.set_state(kept["generator"])
+            h, c = kept["lstm"]
+            one.student = replace(
+                one.student, params=kept["params"], buffers=kept["buffers"], optimizer=kept["optimizer"],
+                lstm=(h, c), gamma=kept["gamma"],
+            )  # fmt: skip
+
+
+def name_of(task: Learnable) -> str:
+    """What to call a task where it is spoken of."""
+    return str(getattr(task, "name", "") or type(task).__name__)

@@ -1,0 +1,269 @@
+"""MLR-SNet as a policy: a learned network sets the rate from the training loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor
+
+from lehr.mlrsnet.network import Cell, MLRSNetwork, State
+from lehr.mlrsnet.published import read_published
+from lehr.policy import Moment, Policy
+from lehr.state.weight_files import digest, read_weights, write_weights
+
+Gamma = float | Callable[[float], float]
+
+PRETRAINED: Final = Path(__file__).parent / "pretrained"
+"""Where the weights are that come with lehr."""
+
+KIND: Final = "mlr-snet"
+MOST_NETWORKS: Final = 64
+"""No file holds more."""
+
+MEMORY: Final = 100.0
+"""Over how many updates the loss is averaged that a new stage takes its scale from."""
+
+
+class MLRSNet(Policy):
+    """The schedule of MLR-SNet: an LSTM, meta-learned, that sets the rate from the training loss.
+
+        factor = gamma * sigmoid(w . h + b),    h, c = LSTM(loss / loss_scale, h, c)
+
+    With several networks each has its equal share of the run, as in the authors' transfer protocol (weights from early,
+    middle and late in meta-training); the state goes on from one to the next, and gamma is found anew.
+
+    Give it `scheduler.observe(loss=...)` at every update. With tensors for the loss and the optimizer's rates and a
+    number for gamma, nothing waits for the device; a function for gamma is asked at the start of a stage.
+
+    Args:
+        networks: one or more, for equal shares of the budget.
+        gamma: the scale of the factors: a number above 0, or a function of the mean training loss such as
+            `PublishedGamma`, which gives learning rates, so that the base rate of the optimizer should be 1. It is told
+            the first loss, and at later stages the mean of the last hundred or so.
+        loss_scale: what losses are divided by before the network sees them; the authors take ln(vocabulary) for text.
+        header: how the networks came about, kept in files.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Source: Shu et al. 2022 (MLR-SNet), equations 2 to 5; the protocol is that of the authors' code.
+
+    >>> _ = torch.manual_seed(0)
+    >>> mlrsnet = MLRSNet(MLRSNetwork(), gamma=0.5)
+    >>> 0.0 < mlrsnet.factors(Moment(0.0, loss=2.3)) < 0.5
+    True
+    """
+
+    needs = ("loss",)
+
+    def __init__(
+        self,
+        *networks: MLRSNetwork,
+        gamma: Gamma = 1.0,
+        loss_scale: float = 1.0,
+        header: Mapping[str, Any] | None = None,
+    ) -> None:
+        _check(networks, gamma, loss_scale)
+        self.networks = tuple(network.requires_grad_(False) for network in networks)
+        self.gamma = gamma
+        self.loss_scale = loss_scale
+        self.header = dict(header or {})
+        self._optimizer: Any = None
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        first = self.networks[0]
+        self._stage = 0
+        self._state: State = first.start()
+        self._scale: float | None = None if callable(self.gamma) else self.gamma
+        self._share: Tensor | float = float(torch.sigmoid(first.output.bias).detach())
+        self._mean: Tensor | float = 0.0
+        self._seen = 0
+
+    # -- as a policy ------------------------------------------------------------------------------------------------
+
+    def bind(self, optimizer: Any) -> None:
+        if self._optimizer is not None and self._optimizer is not optimizer:
+            self._start_afresh()
+        self._optimizer = optimizer
+
+    def factors(self, moment: Moment) -> Any:
+        if moment.loss is not None:
+            self._observe(moment.loss, moment.progress)
+        scale = 1.0 if self._scale is None else self._scale
+        return scale * self._share
+
+    @torch.no_grad()
+    def _observe(self, loss: Any, progress: float) -> None:
+        given = loss if isinstance(loss, Tensor) else torch.tensor(float(loss))
+        given = given.detach().to(self.networks[0].output.weight.dtype).reshape(())
+        network = self._network_for(progress, given)
+        share, (h, c) = network(given / self.loss_scale, self._state)
+        sound = torch.isfinite(given)  # a loss that is not is passed over, without a look at it
+        mean = torch.as_tensor(self._mean, dtype=torch.float32, device=given.device)
+        self._seen += 1
+        self._mean = torch.where(sound, mean + (given - mean) / min(float(self._seen), MEMORY), mean)
+        self._state = (torch.where(sound, h, self._state[0]), torch.where(sound, c, self._state[1]))
+        share = torch.where(sound, share, torch.as_tensor(self._share, dtype=torch.float32, device=given.device))
+        self._share = share if isinstance(loss, Tensor) else float(share)
+
+    def _network_for(self, progress: float, loss: Tensor) -> MLRSNetwork:
+        """The network of the stage, on the device of the loss; with it a new scale, if the stage is new."""
+        stage = min(int(progress * len(self.networks) + 1e-9), len(self.networks) - 1)
+        if callable(self.gamma) and (self._scale is None or stage != self._stage):
+            self._scale = float(self.gamma(float(loss if not self._seen else self._mean)))
+        self._stage = stage
+        network = self.networks[stage]
+        if network.output.weight.device != loss.device:
+            network.to(loss.device)
+        self._state = (self._state[0].to(loss.device), self._state[1].to(loss.device))
+        return network
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "stage": self._stage, "h": self._state[0], "c": self._state[1], "scale": self._scale,
+            "share": self._share, "mean": self._mean, "seen": self._seen,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._stage, self._state = state["stage"], (state["h"], state["c"])
+        self._scale, self._share = state["scale"], state["share"]
+        self._mean, self._seen = state["mean"], state["seen"]
+
+    def __repr__(self) -> str:
+        weights = {f"{i}.{name}": t for i, one in enumerate(self.networks) for name, t in one.state_dict().items()}
+        first, gamma = self.networks[0], getattr(self.gamma, "__qualname__", repr(self.gamma))
+        return (
+            f"MLRSNet({len(self.networks)} of {first.hidden} hidden, {first.cell}, weights {digest(weights)[:12]}, "
+            f"gamma={gamma}, loss_scale={self.loss_scale!r})"
+        )
+
+    # -- by itself, and as files ------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def rates(self, losses: Sequence[float] | Tensor) -> Tensor:
+        """The first network's outputs for a sequence of losses, from a fresh state; this run's own state is left.
+
+        Args:
+            losses: training losses, one an update.
+
+        Returns:
+            A share of gamma for each.
+        """
+        network = self.networks[0]
+        state = network.start()
+        shares = []
+        for loss in torch.as_tensor(losses, dtype=torch.float32, device=state[0].device) / self.loss_scale:
+            share, state = network(loss, state)
+            shares.append(share)
+        return torch.stack(shares) if shares else torch.empty(0)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the networks to a safetensors file with a header; gamma is for the task at hand, and not in it."""
+        tensors = {f"{i}.{name}": t for i, one in enumerate(self.networks) for name, t in one.state_dict().items()}
+        first = self.networks[0]
+        header = {"hidden": first.hidden, "cell": first.cell, "networks": len(self.networks)}
+        about = {**header, "loss_scale": self.loss_scale, "about": self.header}
+        write_weights(Path(path), tensors, {"kind": KIND, **about})
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, gamma: Gamma = 1.0) -> MLRSNet:
+        """The schedule that `save` wrote, at its start.
+
+        Args:
+            path: of the file; nothing in it is run.
+            gamma: the scale of the factors.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is no such thing, or damaged.
+        """
+        tensors, header = read_weights(Path(path), KIND)
+        try:
+            networks = _networks(tensors, header)
+            return cls(*networks, gamma=gamma, loss_scale=header["loss_scale"], header=header["about"])
+        except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
+            raise ValueError(f"{path} holds no MLR-SNet that fits its own header: {error}") from None
+
+    @classmethod
+    def pretrained(cls, *, gamma: Gamma = 1.0) -> MLRSNet:
+        """The schedule that comes with lehr: the published algorithm on a small convolutional network, with momentum.
+
+        With gamma at 1 its outputs are shares of the optimizer's own rate.
+
+        Args:
+            gamma: the scale of the factors.
+
+        >>> MLRSNet.pretrained().header["tasks"]
+        ['Fashion-MNIST, 10,000 images at 14 x 14']
+        """
+        return cls.load(PRETRAINED / "mlr-snet.safetensors", gamma=gamma)
+
+    @classmethod
+    def from_published(
+        cls,
+        *paths: str | PathLike[str],
+        cell: Cell | Literal["detect"] = "detect",
+        gamma: Gamma = 1.0,
+        loss_scale: float = 1.0,
+    ) -> MLRSNet:
+        """The schedule of checkpoints that the authors' code wrote.
+
+        Args:
+            paths: of one checkpoint, or of those for the first, second, ... share of the run.
+            cell: which cell they belong to. Weights do not tell: "detect" knows those that the authors released, which
+                belong to "meta-test", and refuses to guess for others.
+            gamma: the scale of the factors.
+            loss_scale: what losses are divided by.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if a file holds anything else, or the cell is not known.
+        """
+        networks = []
+        for path in map(Path, paths):
+            tensors, released = read_published(path)
+            if cell == "detect" and not released:
+                raise ValueError(
+                    f"{path}: the authors' code has two cells that take these weights, and they are none of those "
+                    "that were released; pass cell='meta-train' for what meta_train.py wrote, cell='meta-test' for "
+                    "what meta_test.py reads"
+                )
+            network = MLRSNetwork(tensors["output.weight"].shape[-1], "meta-test" if cell == "detect" else cell)
+            try:
+                network.load_state_dict(tensors)
+            except RuntimeError as error:
+                raise ValueError(f"{path} is not a published MLR-SNet: {error}") from None
+            networks.append(network)
+        about = {"source": "Shu et al. 2022, released checkpoints", "files": [Path(path).name for path in paths]}
+        return cls(*networks, gamma=gamma, loss_scale=loss_scale, header=about)
+
+
+def _networks(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> list[MLRSNetwork]:
+    """The networks of a file, whose header is believed where the tensors agree."""
+    count, hidden = header["networks"], tensors["0.output.weight"].shape[-1]
+    if type(count) is not int or not 1 <= count <= MOST_NETWORKS or header["hidden"] != hidden:
+        raise ValueError(f"{count!r} networks of {header['hidden']!r} hidden")
+    networks = [MLRSNetwork(hidden, header["cell"]) for _ in range(count)]
+    if len(tensors) != count * len(networks[0].state_dict()):
+        raise ValueError(f"{len(tensors)} tensors for {count} networks")
+    for index, network in enumerate(networks):
+        mark = f"{index}."
+        network.load_state_dict({k.removeprefix(mark): v for k, v in tensors.items() if k.startswith(mark)})
+    return networks
+
+
+def _check(networks: Sequence[Any], gamma: Any, loss_scale: Any) -> None:
+    if not networks or not all(isinstance(network, MLRSNetwork) for network in networks):
+        raise ValueError(f"MLRSNet: give one MLRSNetwork or more; got {networks!r}")
+    if len({(network.hidden, network.cell) for network in networks}) > 1:
+        raise ValueError("MLRSNet: all networks must have the same cell and hidden size, since the state goes on")
+    if not callable(gamma) and not 0.0 < gamma < math.inf:
+        raise ValueError(f"MLRSNet: gamma must be above 0, or a function of the mean loss; got {gamma!r}")
+    if not 0.0 < loss_scale < math.inf:
+        raise ValueError(f"MLRSNet: loss_scale must be above 0; got {loss_scale!r}")

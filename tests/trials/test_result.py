@@ -1,0 +1,73 @@
+"""What was found: as numbers, text, JSON and a picture."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import pytest
+from finder.test_suggest import curve
+
+import lehr
+
+
+def found(**changes: object) -> lehr.RangeTestResult:
+    return lehr.RangeTestResult(*curve(1), **changes)  # type: ignore[arg-type]
+
+
+def test_json_round_trip() -> None:
+    for one in (found(), found(metrics=[0.5] * 85, evaluations=[(0.1, 0.5)], ending="diverged")):
+        assert lehr.RangeTestResult.from_json(one.to_json()) == one
+    for text in ("", "{}", "[1]", '{"rates": [1], "evaluations": null, "x": 1}', '{"evaluations": 3}'):
+        with pytest.raises(ValueError, match=r"not what RangeTestResult\.to_json writes"):
+            lehr.RangeTestResult.from_json(text)
+
+
+def test_json_is_strict_and_metrics_may_be_broken() -> None:
+    one = found(metrics=[math.inf] + [k / 85 for k in range(84)], ending="not finite")
+    one.losses[-1] = math.nan
+    again = lehr.RangeTestResult.from_json(one.to_json())
+    assert "NaN" not in one.to_json()
+    assert math.isnan(again.losses[-1])
+    assert again.losses[:-1] == one.losses[:-1]
+    assert one.bounds() == again.bounds()
+
+
+def test_the_picture_shows_losses_and_suggestions() -> None:
+    axes = found(metrics=[k / 85 for k in range(85)]).plot()
+    labels = axes.get_legend_handles_labels()[1]
+    assert [label.split()[0] for label in labels] == ["steepest", "valley", "slide", "minimum", "edge"]
+    assert axes.get_xscale() == "log"
+    low, high = axes.get_ylim()
+    assert low < 0.8 < 2.3 < high < 20  # the blow-up does not press the rest flat
+    assert found(evaluations=[(1e-3, 0.1), (1e-2, 0.4)]).plot(axes) is axes
+    assert lehr.RangeTestResult([0.1] * 3, [1.0] * 3).plot().get_legend() is None
+
+
+def test_without_matplotlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match="pip install matplotlib"):
+        found().plot()
+
+
+def test_bounds_prefer_evaluations_then_the_metric_then_the_loss() -> None:
+    rates, _ = curve(0)
+    rising = [min(0.7, 0.1 + 0.012 * max(0, k - 20)) for k in range(100)]
+    metric = lehr.RangeTestResult(*curve(0), metrics=rising)
+    assert metric.bounds() == lehr.trials.clr_bounds(rates, rising)
+    error = lehr.RangeTestResult(*curve(0), metrics=[1.0 - score for score in rising], higher_is_better=False)
+    assert error.bounds() == pytest.approx(metric.bounds())
+    pairs = list(zip(rates, rising, strict=True))[::2]
+    assert lehr.RangeTestResult(*curve(0), metrics=[0.5] * 100, evaluations=pairs).bounds() == lehr.trials.clr_bounds(
+        rates[::2], rising[::2]
+    )
+    low, high = lehr.RangeTestResult(*curve(0)).bounds()
+    assert 0 < low < high < lehr.RangeTestResult(*curve(0)).edge()
+
+
+def test_a_loss_that_is_not_finite_is_left_out() -> None:
+    rates, losses = curve(0)
+    ended = lehr.RangeTestResult([*rates[:70], rates[70]], [*losses[:70], float("nan")], ending="not finite")
+    assert ended.edge() == pytest.approx(rates[69], rel=0.5)
+    assert ended.minimum() > 0
+    assert "until it was not finite" in str(ended)
