@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 
 ROOMS = (
     lehr, lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy, lehr.scheduler,
-    lehr.schedules, lehr.state, lehr.trials, lehr.tuning,
+    lehr.schedules, lehr.state, lehr.training, lehr.trials, lehr.tuning,
 )  # fmt: skip
 
 ONE_WORKER = (".md", "freezing/test_data_parallel.py")

@@ -36,12 +36,13 @@ from lehr.state import Batches as Batches
 from lehr.state import Checkpoints as Checkpoints
 from lehr.state import RandomState as RandomState
 from lehr.state import untouched as untouched
+from lehr.training import Probe as Probe
+from lehr.training import Training as Training
 from lehr.trials import NoSuggestion as NoSuggestion
 from lehr.trials import RangeTestResult as RangeTestResult
 from lehr.trials import plan as plan
 from lehr.trials import range_test as range_test
 from lehr.tuning import LRTuner as LRTuner
-from lehr.tuning import Probe as Probe
 
 __version__ = "0.1.0"
 
@@ -75,6 +76,7 @@ __all__ = [
     "Schedule",
     "Scheduler",
     "Steps",
+    "Training",
     "Triangular",
     "WarmRestarts",
     "freeze_savings",

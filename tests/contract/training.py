@@ -1,4 +1,4 @@
-"""A small training loop that the contract runs every policy through."""
+"""A small run that the contract sends every policy through."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor, nn
 
 import lehr
 from contract.policies import Maker
@@ -25,45 +26,70 @@ def rate(index: int, *, tensor: bool) -> float | torch.Tensor:
     return torch.tensor(0.1 / (1 + index)) if tensor else 0.1 / (1 + index)
 
 
+def loss_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """How far the outputs are from the inputs turned round."""
+    loss: Tensor = (model(inputs) - inputs.flip(1)).square().mean()
+    return loss
+
+
+class _Numbered:
+    """An epoch of batches, each made from its number."""
+
+    def __iter__(self):
+        return (torch.randn(8, 6, generator=torch.Generator().manual_seed(number)) for number in range(40))
+
+    def __len__(self) -> int:
+        return 40
+
+
 @dataclass
-class Training:
-    """Model, optimizer, scheduler and data, all from one seed."""
+class Run:
+    """A `lehr.Training` and its scheduler, all from one seed.
+
+    With `parts`, each layer has an optimizer of its own.
+    """
 
     policy: Maker
     optimizer_kind: MakeOptimizer = OPTIMIZERS["sgd"]
     tensor: bool = False
     budget: lehr.Budget = field(default_factory=lambda: lehr.Budget(steps=STEPS))
+    accumulate: int = 1
+    parts: bool = False
+    scaler: torch.amp.GradScaler | None = None
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
-        layers = [torch.nn.Linear(6, 6) for _ in range(GROUPS)]
-        self.model = torch.nn.Sequential(*layers)
+        layers = [nn.Linear(6, 6) for _ in range(GROUPS)]
+        self.model = nn.Sequential(*layers)
         groups = [{"params": list(m.parameters()), "lr": rate(i, tensor=self.tensor)} for i, m in enumerate(layers)]
-        self.optimizer = self.optimizer_kind(groups)  # type: ignore[arg-type]
-        self.scheduler = lehr.Scheduler(self.optimizer, self.policy(self.model), self.budget)
-        self.probe = lehr.Probe(self.model, self.optimizer, self._fresh_loss, batches=2)
+        kind = self.optimizer_kind
+        self.optimizers = [kind([group]) for group in groups] if self.parts else [kind(groups)]  # type: ignore[list-item]
+        self.training = lehr.Training(
+            self.model, self.optimizers, _Numbered(), loss_of, accumulate=self.accumulate, scaler=self.scaler
+        )
+        self.scheduler = lehr.Scheduler(self.training, self.policy(self.model), self.budget)
         self.rates: list[list[float]] = []
 
-    def step(self, index: int) -> None:
-        """One update on the batch of that number."""
-        generator = torch.Generator().manual_seed(index)
-        inputs = torch.randn(8, 6, generator=generator)
-        self.optimizer.zero_grad()
-        loss = (self.model(inputs) - inputs.flip(1)).square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.scheduler.observe(loss=loss.detach(), loss_at=self.probe)
-        self.rates.append([float(group["lr"]) for group in self.optimizer.param_groups])
-        self.optimizer.step()
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The only one."""
+        (only,) = self.optimizers
+        return only
+
+    def step(self) -> None:
+        """One update, with a look along it before."""
+        loss = self.training.backward()
+        self.scheduler.observe(loss=loss, loss_at=lehr.Probe(self.training, batches=2))
+        self.rates.append([float(g["lr"]) for one in self.optimizers for g in one.param_groups])
+        self.training.update()
         self.scheduler.step()
 
-    def _fresh_loss(self) -> torch.Tensor:
-        inputs = torch.randn(8, 6)
-        return (self.model(inputs) - inputs.flip(1)).square().mean()  # type: ignore[no-any-return]
-
-    def run(self, start: int, stop: int) -> Training:
-        for index in range(start, stop):
-            self.step(index)
+    def run(self, updates: int) -> Run:
+        """So many updates."""
+        for _ in range(updates):
+            self.step()
         return self
 
-    def weights(self) -> torch.Tensor:
+    def weights(self) -> Tensor:
+        """All of them in one row."""
         return torch.cat([parameter.detach().flatten() for parameter in self.model.parameters()])

@@ -31,7 +31,7 @@ def training(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> float:
     assert torch_scheduler is scheduler
     for _spent, _progress, row in scheduler.preview():
         rates.append(row[0])
-    return scheduler.remaining() + sum(rates)
+    return scheduler.remaining + sum(rates)
 
 
 class Halving(lehr.Policy):

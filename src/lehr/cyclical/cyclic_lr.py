@@ -86,7 +86,7 @@ def CyclicLR(  # noqa: N802 - as published
     cycles_momentum = cycle_momentum and policy != "decay"
     if cycles_momentum:
         _check_momentum(optimizer, base_momentum, max_momentum)
-    set_base_rates(optimizer, highs)
+    set_base_rates([optimizer], highs)
     schedules = [_cycles(policy, count, low / high, end) for low, high in zip(lows, highs, strict=True)]
     also: dict[str, Schedule] = {}
     if cycles_momentum:

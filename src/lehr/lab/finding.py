@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
 from typing import Literal
-
-from torch import Tensor
 
 import lehr
 from lehr.lab.data import Data
@@ -46,11 +43,9 @@ def find(
     >>> lab.find(task, task.load(), steps=100).ending
     'diverged'
     """
-    loop = Loop(task, data, seed)
+    loop = Loop(task, data, seed, measures=True)
     return lehr.range_test(
-        _train_step(loop),
-        loop.optimizer,
-        restore=[loop.model, loop.batches],
+        loop.training,
         low=low,
         high=high,
         steps=steps,
@@ -77,13 +72,10 @@ def find_edge(loop: Loop, *, low: float = 1e-5, high: float = 10.0, steps: int =
     began = time.monotonic()
     edge = None
     for attempt in range(3):
-        found = lehr.range_test(
-            _train_step(loop), loop.optimizer, restore=[loop.model, loop.batches], low=low, high=high * 10.0**attempt,
-            steps=steps * 2**attempt,
-        )  # fmt: skip
-        loop.search_passes += len(found.losses)
+        result = lehr.range_test(loop.training, low=low, high=high * 10.0**attempt, steps=steps * 2**attempt)
+        loop.search_passes += len(result.losses)
         try:
-            edge = found.edge()
+            edge = result.edge()
             break
         except lehr.NoSuggestion as none:
             said = none
@@ -94,12 +86,3 @@ def find_edge(loop: Loop, *, low: float = 1e-5, high: float = 10.0, steps: int =
             f"no range test shows an edge ({said}); ten times the task's own rate stands for it", stacklevel=2
         )
     return edge
-
-
-def _train_step(loop: Loop) -> Callable[[], tuple[Tensor, Tensor]]:
-    def train_step() -> tuple[Tensor, Tensor]:
-        loss, outputs, targets = loop.forward()
-        loop.update(loss)
-        return loss, loop.task.metric.compute(outputs.detach(), targets)
-
-    return train_step

@@ -30,77 +30,62 @@ class Loop:
         data: its data, loaded.
         seed: of initial weights and batch order, and of nothing else.
         bf16: bfloat16 autocast.
+        measures: whether the metric is computed at each update.
     """
 
-    def __init__(self, task: Task, data: Data, seed: int, *, bf16: bool = False) -> None:
+    def __init__(self, task: Task, data: Data, seed: int, *, bf16: bool = False, measures: bool = False) -> None:
         for seeded in (torch.manual_seed, random.seed, np.random.seed):  # initial weights may come from any of them
             seeded(seed)
         self.task = task
+        self.measures = measures
         self.layout = _Layout(images=data.train[0].dim() == 4, bf16=bf16)
         self.model = self.layout.model(_fresh(task))
         self.optimizer = task.optimizer(self.model)
         self._inputs = data.train[0]
         self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task.batch_size, seed, self.layout))
+        self.training = self._training()
         self.evaluation_passes = 0
         self.search_passes = 0
         self.search_seconds = 0.0
 
+    def _training(self) -> lehr.Training:
+        return lehr.Training(
+            self.model, self.optimizer, self.batches, self._loss,
+            autocast=torch.bfloat16 if self.layout.bf16 else None, clip_norm=self.task.clip_norm,
+        )  # fmt: skip
+
+    def _loss(self, model: nn.Module, batch: Pairs) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        inputs, targets = batch
+        outputs = model(inputs)
+        loss = self.task.loss(outputs, targets)
+        if not self.measures:
+            return loss
+        return loss, {self.task.metric.name: self.task.metric.compute(outputs.detach(), targets)}
+
     def set_peak(self, lr: float | None) -> float:
-        """Set the rate of the first parameter group, the others keeping their ratio; None leaves the task's own."""
-        first = self.peak
-        if lr is None:
-            return first
-        if not first:
-            raise ValueError(
-                "to be given a peak rate, a task needs a first parameter group whose rate is above 0: the other groups "
-                "keep their ratio to it"
-            )
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["lr"] * (lr / first)
-        return lr
+        """Set the rate of the first parameter group that trains, the others keeping their ratio; None leaves it."""
+        if lr is not None:
+            self.training.set_peak(lr)
+        return self.peak if lr is None else lr
 
     @property
     def peak(self) -> float:
-        """The rate of the first parameter group."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        """The rate of the first parameter group that trains; 0 if none does."""
+        rates = [float(group.get("initial_lr", group["lr"])) for group in self.optimizer.param_groups]
+        return next((rate for rate in rates if rate > 0.0), 0.0)
 
     def regroup(self, groups: list[dict[str, Any]]) -> None:
         """Have the same kind of optimizer update these groups, each with all of its options."""
         self.optimizer = type(self.optimizer)(groups)  # type: ignore[call-arg]
+        self.training = self._training()
 
     def example(self) -> Tensor:
         """The inputs of two training examples."""
         return self.layout.inputs(self._inputs[:2])
 
-    def forward(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, outputs and targets of the next batch."""
-        self.optimizer.zero_grad()
-        return self._forward()
-
-    def _forward(self) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, targets = next(self.batches)
-        with self.layout.autocast():
-            outputs = self.model(inputs)
-            loss = self.task.loss(outputs, targets)
-        return loss, outputs, targets
-
-    def _loss(self) -> Tensor:
-        return self._forward()[0]
-
-    def backward(self, loss: Tensor) -> None:
-        """The gradients of that loss, clipped if the task says so."""
-        loss.backward()  # type: ignore[no-untyped-call]
-        if self.task.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
-
-    def update(self, loss: Tensor) -> None:
-        """One update of the optimizer, from that loss."""
-        self.backward(loss)
-        self.optimizer.step()
-
     def probe(self) -> lehr.Probe:
         """Looks along the optimizer's step, at the batches that come next."""
-        return lehr.Probe(self.model, self.optimizer, self._loss, restore=[self.batches], batches=PROBED)
+        return lehr.Probe(self.training, batches=PROBED)
 
     @torch.no_grad()
     def evaluate(self, pairs: Pairs) -> tuple[float, float]:

@@ -103,17 +103,16 @@ def train(
     evaluations = max(1, round(settings.evaluations * share))
     losses: list[float] = []
     due = 1
-    probe = loop.probe() if isinstance(policy, lehr.Policy) and "loss_at" in policy.needs else None
-    scheduler = lehr.Scheduler(loop.optimizer, policy, budget_for(task, data, settings.budget).scaled(share))
+    scheduler = lehr.Scheduler(loop.training, policy, budget_for(task, data, settings.budget).scaled(share))
+    probe = loop.probe() if "loss_at" in scheduler.policy.needs else None
     while not scheduler.finished:
-        loss, _, _ = loop.forward()
+        loss = loop.training.backward()
         losses.append(loss.item())
-        if not math.isfinite(losses[-1]) and not isinstance(policy, lehr.LRTuner):  # which puts weights back
-            run.diverged_at = scheduler.last_epoch
+        if not math.isfinite(losses[-1]) and not scheduler.policy.recovers:
+            run.diverged_at = scheduler.updates
             break
-        loop.backward(loss)
-        scheduler.observe(loss=loss.detach(), loss_at=probe)
-        loop.optimizer.step()
+        scheduler.observe(loss=loss, loss_at=probe)
+        loop.training.update()
         scheduler.step()
         if scheduler.progress >= due / evaluations - 1e-9 or scheduler.finished:
             due = int(scheduler.progress * evaluations + 1e-9) + 1
@@ -126,9 +125,8 @@ def train(
     if probe is not None:
         run.forward_passes += probe.forward_passes
         run.probe_passes = probe.forward_passes
-    if isinstance(policy, lehr.LRTuner):
-        run.decisions = [asdict(decision) for decision in policy.history]
-    run.updates = scheduler.last_epoch
+    run.decisions = [asdict(decision) for decision in scheduler.policy.history]
+    run.updates = scheduler.updates
     run.seconds = scheduler.clock.elapsed() + loop.search_seconds
     run.rates = _thinned([(progress, lr * factors[0]) for _, progress, factors in scheduler.history])
     if run.diverged_at is None:
@@ -138,14 +136,14 @@ def train(
         if all(map(math.isfinite, results)):
             run.validation, run.test = results[1], results[2] if look_at_test else None
         else:
-            run.diverged_at = scheduler.last_epoch
+            run.diverged_at = scheduler.updates
     run.evaluation_passes = loop.evaluation_passes
     return run
 
 
 def _row(scheduler: lehr.Scheduler, train_loss: float, validation_loss: float, validation: float) -> dict[str, float]:
     return {
-        "update": scheduler.last_epoch,
+        "update": scheduler.updates,
         "progress": scheduler.progress,
         "seconds": scheduler.clock.elapsed(),
         "train_loss": train_loss,

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from lehr.schedules import Schedule
+from lehr.policy.decision import Decision
+from lehr.policy.moment import Moment
+from lehr.schedules import Constant, Schedule
 
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What a policy may look at.
-
-    Args:
-        progress: share of the budget spent, at least 0.
-        loss: this update's training loss, averaged over ranks and without graph; None when only time has passed.
-        loss_at: factor -> loss after a trial step with that factor; None when nobody handed one in.
-
-    >>> Moment(progress=0.5).loss is None
-    True
-    """
-
-    progress: float
-    loss: Any = None
-    loss_at: Callable[[float], float] | None = None
+Recovery = Literal["keep", "put back"]
+"""What a policy asks the scheduler to do with the weights: keep a copy of them, or put the copy back."""
 
 
 class Policy(ABC):
@@ -36,9 +22,11 @@ class Policy(ABC):
     policy answers from what it remembers and does not change. Prefer a `Schedule` where the clock is all you look at.
     Policies multiply with schedules and with each other: `tuner * Linear()`.
 
-    A policy that must see the loss lists it in `needs`, and `observe` then insists on it (and averages it over ranks).
-    One that looks at nothing but the clock says so by `follow`, and can be previewed. One that acts on the model as
-    well, as freezing does, is told where the run is by `arrive`.
+    A policy that must see the loss lists it in `needs`, and `observe` then insists on it (and averages it over ranks);
+    one that looks along the step says by `wants_look` when. One that looks at nothing but the clock says so by
+    `follow`, and can be previewed. One that acts on the model as well, as freezing does, is told where the run is by
+    `arrive`. One that has training go back to earlier weights asks for it by `recovery`, and the scheduler does it.
+    A product has all abilities of its factors.
 
     >>> class Plateau(Policy):
     ...     needs = ("loss",)
@@ -76,6 +64,25 @@ class Policy(ABC):
     def follow(self) -> Follow | None:
         """The schedules that this policy comes down to; None if it looks at training."""
         return None
+
+    def wants_look(self, progress: float) -> bool:
+        """Whether an update at that progress must come with a look along the step."""
+        return "loss_at" in self.needs
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """What is to happen to the weights, asked for by the last `factors`; None for nothing."""
+        return None
+
+    @property
+    def recovers(self) -> bool:
+        """Whether it has training go back to earlier weights when the loss is not finite."""
+        return False
+
+    @property
+    def history(self) -> Sequence[Decision]:
+        """The decisions so far, oldest first."""
+        return ()
 
     def bind(self, optimizer: Any) -> None:  # noqa: B027 - most policies do not care
         """Told which optimizer it is to drive: when the scheduler is built and when parameter groups have changed."""
@@ -135,16 +142,16 @@ class Follow(Policy):
 
 def _product(first: Policy | Schedule | float, second: Policy | Schedule | float) -> Policy:
     one, two = as_policy(first), as_policy(second)
-    return _both(one, two) if isinstance(one, Follow) and isinstance(two, Follow) else _Times(one, two)
+    return _follow_both(one, two) if isinstance(one, Follow) and isinstance(two, Follow) else _Product(one, two)
 
 
-def _both(one: Follow, two: Follow) -> Follow:
+def _follow_both(one: Follow, two: Follow) -> Follow:
     groups = max(len(one.schedules), len(two.schedules))  # schedules stay schedules, which can be previewed
     wide = [policy.schedules * (groups if len(policy.schedules) == 1 else 1) for policy in (one, two)]
     return Follow(*(x * y for x, y in zip(*wide, strict=True)))
 
 
-class _Times(Policy):
+class _Product(Policy):
     """Two policies' factors multiplied."""
 
     def __init__(self, first: Policy, second: Policy) -> None:
@@ -155,7 +162,23 @@ class _Times(Policy):
     @property
     def follow(self) -> Follow | None:
         one, two = self.first.follow, self.second.follow
-        return _both(one, two) if one is not None and two is not None else None
+        return _follow_both(one, two) if one is not None and two is not None else None
+
+    def wants_look(self, progress: float) -> bool:
+        return self.first.wants_look(progress) or self.second.wants_look(progress)
+
+    @property
+    def recovery(self) -> Recovery | None:
+        asked = {self.first.recovery, self.second.recovery}
+        return "put back" if "put back" in asked else "keep" if "keep" in asked else None
+
+    @property
+    def recovers(self) -> bool:
+        return self.first.recovers or self.second.recovers
+
+    @property
+    def history(self) -> Sequence[Decision]:
+        return (*self.first.history, *self.second.history)
 
     def bind(self, optimizer: Any) -> None:
         self.first.bind(optimizer)
@@ -193,8 +216,6 @@ def as_policy(value: Policy | Schedule | Sequence[Schedule] | float) -> Policy:
     if isinstance(value, Sequence) and value and all(isinstance(one, Schedule) for one in value):
         return Follow(*value)
     if isinstance(value, float | int) and not isinstance(value, bool):
-        from lehr.schedules import Constant
-
         return Follow(Constant(value))
     raise TypeError(
         f"expected a schedule, a policy or a list of schedules (one for each parameter group); got {value!r}"

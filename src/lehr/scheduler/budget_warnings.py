@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import sys
 import warnings
-from typing import Final
+import weakref
+from typing import Any, Final
 
 from lehr.budget import Budget, Clock
 from lehr.policy import Follow
@@ -17,11 +19,40 @@ class BudgetWarning(UserWarning):
     """What a run spends and what its budget says do not fit together."""
 
 
-IDLE: Final = (
-    "scheduler.step() found no optimizer update since its last call, and spent nothing. That is right where AMP "
-    "skipped the update, and means a wrong order if optimizer.step() comes after it. To see the curve without training "
-    'use scheduler.preview(); if updates happen where they cannot be seen, build the scheduler with count="calls".'
-)
+def idle(calls: int) -> str:
+    """For `step()` without updates."""
+    return (
+        f"scheduler.step() was called {calls} times in a row without an update of the optimizer, and spent nothing. AMP "
+        "may have skipped them all (the loss scale is too high, or gradients are not finite). To see the curve without "
+        "training use scheduler.preview(); if updates happen where they cannot be seen, such as in replayed CUDA graphs, "
+        'build the scheduler with count="calls"'
+    )
+
+
+def uninformed(policy: Any) -> str:
+    """For a policy that looks at training and is never shown any."""
+    signals = ", ".join(f"{name}=..." for name in policy.needs)
+    return (
+        f"{policy!r} looks at training, but scheduler.observe({signals}) was never called: let lehr make the updates "
+        "(for loss in training.run(scheduler)), or call observe between backward() and optimizer.step()"
+    )
+
+
+def retired(policy: Any) -> str:
+    """For a scheduler whose optimizer another one drives since."""
+    return (
+        f"the scheduler of {policy!r} no longer drives its optimizer, since another lehr.Scheduler was built on it; one "
+        "scheduler does it all: multiply schedules with *, or put one after the other with .then"
+    )
+
+
+def meddled(value: float, policy: Any) -> str:
+    """For a rate that somebody else has set."""
+    return (
+        f"somebody else has set the learning rate to {value:g}, and lehr sets it anew at each update. Multiply schedules "
+        f"with * or chain them with .then instead of a second scheduler; a base rate is changed with "
+        "training.set_peak(rate)"
+    )
 
 
 def overspent(budget: Budget) -> str:
@@ -32,24 +63,65 @@ def overspent(budget: Budget) -> str:
     )
 
 
-def report_early_end(clock: Clock, loaded_at: list[int], follow: Follow | None) -> None:
-    """Called when the scheduler goes: say so if the run stopped long before its budget, or high up in a cycle."""
-    failed = sys.exc_info()[0] is not None or hasattr(sys, "last_exc") or hasattr(sys, "last_value")
-    trained = clock.updates > loaded_at[0]
-    if trained and not failed and clock.budget.endless and follow is not None and _high_up(clock.progress, follow):
-        warnings.warn(
-            f"the run ended in the middle of a cycle, {clock.progress % 1.0:.0%} of the way through it; results are "
-            "best at the end of one, where the rate is lowest",
-            BudgetWarning,
-            stacklevel=2,
-        )
-    if trained and not failed and not clock.budget.endless and clock.progress < 1.0 - FAR_FROM_THE_END:
-        warnings.warn(
+class RunsUnderWay:
+    """Runs that may end before their budget does, which is said when the program ends.
+
+    A run that fails, or whose scheduler is dropped before, is not spoken of.
+    """
+
+    _all: weakref.WeakSet[RunsUnderWay] = weakref.WeakSet()
+
+    def __init__(self, clock: Clock, follow: Follow | None) -> None:
+        self.clock = clock
+        self.follow = follow
+        self.begin(clock.updates)
+
+    @classmethod
+    def register(cls, clock: Clock, follow: Follow | None) -> RunsUnderWay:
+        """A run that is spoken of if it is still there when the program ends."""
+        run = cls(clock, follow)
+        cls._all.add(run)
+        return run
+
+    def begin(self, updates: int) -> None:
+        """Training starts, or goes on, after so many updates."""
+        self._began_at = updates
+
+    def end(self) -> None:
+        """Nothing is to be said of it any more."""
+        self._all.discard(self)
+
+    @property
+    def early(self) -> str | None:
+        """What is to be said of its end, if it ends now."""
+        clock = self.clock
+        if clock.updates <= self._began_at:
+            return None
+        if clock.budget.endless:
+            if self.follow is None or not _high_up(clock.progress, self.follow):
+                return None
+            return (
+                f"the run ended in the middle of a cycle, {clock.progress % 1.0:.0%} of the way through it; results are "
+                "best at the end of one, where the rate is lowest"
+            )
+        if clock.progress >= 1.0 - FAR_FROM_THE_END:
+            return None
+        return (
             f"the run ended after {clock.progress:.0%} of its budget of {clock.budget}, so the schedule never came to "
-            "its end; if no more training follows, give the scheduler the budget that is really there",
-            BudgetWarning,
-            stacklevel=2,
+            "its end; if no more training follows, give the scheduler the budget that is really there"
         )
+
+    @classmethod
+    def report(cls) -> None:
+        """Say it of all runs that are under way."""
+        if hasattr(sys, "last_exc") or hasattr(sys, "last_value"):
+            return
+        for run in list(cls._all):
+            if (said := run.early) is not None:
+                warnings.warn(said, BudgetWarning, stacklevel=2)
+
+
+atexit.register(RunsUnderWay.report)
 
 
 def _high_up(progress: float, follow: Follow) -> bool:

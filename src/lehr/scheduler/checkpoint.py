@@ -16,7 +16,7 @@ _ADVICE: Final = {
     "curve": "the schedule changed",
     "budget": "the budget changed, and progress would jump; for no jump load under the old budget, then call rebudget",
     "groups": "the number of parameter groups changed",
-    "base_lrs": "the base learning rates changed; the optimizer's own are used",
+    "base_lrs": "the base learning rates changed; if accepted, those that the optimizer was built with are used",
 }
 
 
@@ -31,16 +31,26 @@ def fingerprint(curve: str, budget: Budget, base_lrs: list[float]) -> dict[str, 
     }
 
 
+def accepted(accept: str | Collection[str]) -> set[str]:
+    """What may differ, as a set.
+
+    Raises:
+        ValueError: if something is named that a checkpoint does not tell.
+    """
+    names = {accept} if isinstance(accept, str) else set(accept)
+    if unknown := names - set(DIFFERENCES):
+        raise ValueError(f"accept takes {', '.join(DIFFERENCES)}; got {', '.join(map(repr, sorted(unknown, key=str)))}")
+    return names
+
+
 def check(state: Mapping[str, Any], mine: Mapping[str, Any], accept: str | Collection[str]) -> set[str]:
     """How the run of the checkpoint `state` differs from the one that `mine` describes.
 
     Raises:
         ValueError: if it differs in what `accept` does not name, or counts what cannot be converted.
     """
-    accepted = {accept} if isinstance(accept, str) else set(accept)
-    if unknown := accepted - set(DIFFERENCES):
-        raise ValueError(f"load_state_dict: accept takes {', '.join(DIFFERENCES)}; got {', '.join(sorted(unknown))}")
-    if missing := {*mine, "clock", "factors", "finishing", "pending", "policy"} - set(state):
+    may_differ = accepted(accept)
+    if missing := {*mine, "clock", "factors", "finishing", "pending", "policy", "fallback"} - set(state):
         raise ValueError(f"this is no checkpoint of a lehr.Scheduler: it has no {', '.join(sorted(missing))}")
     counts = Budget(**state["clock"]["budget"]).counted
     if mine["horizon"][0] != counts and not _same("budget", state, mine):
@@ -51,7 +61,7 @@ def check(state: Mapping[str, Any], mine: Mapping[str, Any], accept: str | Colle
     different: set[str] = {name for name in DIFFERENCES if not _same(name, state, mine)}
     if "groups" in different:
         different.discard("base_lrs")  # which then differ in any case
-    if refused := [name for name in DIFFERENCES if name in different - accepted]:
+    if refused := [name for name in DIFFERENCES if name in different - may_differ]:
         what = "\n".join(f"  {n}: checkpoint {state[n]!r}, here {mine[n]!r} ({_ADVICE[n]})" for n in refused)
         names = ", ".join(repr(name) for name in refused)
         raise ValueError(

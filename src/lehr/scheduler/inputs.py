@@ -4,40 +4,71 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lehr.budget import Budget
-from lehr.policy import Follow, Policy, as_policy
+from lehr.policy import Policy, as_policy
 from lehr.scheduler.param_groups import Factors
-from lehr.schedules import Schedule
+from lehr.state.optimizers import unwrapped
 
 
-def check_arguments(optimizer: Any, budget: Any, count: Any, agree_every: Any) -> None:
+@runtime_checkable
+class Drives(Protocol):
+    """What knows its optimizers and modules, as `lehr.Training` does."""
+
+    optimizers: Sequence[Optimizer]
+    modules: Sequence[nn.Module]
+
+
+def drivers_of(optimizer: Any) -> tuple[tuple[Optimizer, ...], tuple[nn.Module, ...]]:
+    """The optimizers that make the updates, and the modules whose buffers belong to the run.
+
+    Raises:
+        TypeError: if it is neither a training, nor an optimizer, nor several.
+    """
+    if isinstance(optimizer, Drives):
+        given, modules = list(optimizer.optimizers), tuple(optimizer.modules)
+    else:
+        given, modules = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer], ()
+    for one in given:
+        if not isinstance(one, Optimizer):
+            raise TypeError(
+                f"Scheduler: optimizer must be a lehr.Training, a torch.optim.Optimizer, or several; got "
+                f"{type(one).__name__}"
+            )
+    optimizers = tuple({id(inner): inner for inner in map(unwrapped, given)}.values())
+    if not optimizers:
+        raise TypeError("Scheduler: optimizer is empty; give at least one")
+    for one in optimizers:
+        if not hasattr(one, "_optimizer_step_post_hooks"):
+            raise TypeError(f"Scheduler: optimizer is a {type(one).__name__}, which runs no hooks; pass the one inside")
+    return optimizers, modules
+
+
+def policy_for(optimizers: Sequence[Optimizer], policy: Any) -> Policy:
+    """`policy` as one; a list with an entry for each of several optimizers is spread over their groups."""
+    if isinstance(policy, list | tuple) and len(policy) == len(optimizers) > 1:
+        spread = [
+            schedule
+            for one, given in zip(optimizers, policy, strict=True)
+            for schedule in (given if isinstance(given, list | tuple) else [given] * len(one.param_groups))
+        ]
+        if len(policy) != sum(len(one.param_groups) for one in optimizers) or any(isinstance(p, list) for p in policy):
+            return as_policy(spread)
+    return as_policy(policy)
+
+
+def check_arguments(budget: Any, count: Any, agree_every: Any) -> None:
     """Whether a scheduler can be built of these."""
-    if not isinstance(optimizer, Optimizer) or not hasattr(optimizer, "_optimizer_step_post_hooks"):
-        raise TypeError(
-            f"Scheduler: optimizer must be a torch.optim.Optimizer; got {type(optimizer).__name__}. "
-            "If it wraps one, pass the one inside."
-        )
     if not isinstance(budget, Budget):
         raise TypeError(f"Scheduler: budget must be a lehr.Budget, such as Budget(steps=1000); got {budget!r}")
     if count not in ("updates", "calls"):
         raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {count!r}")
     if isinstance(agree_every, bool) or not isinstance(agree_every, int) or agree_every < 1:
         raise ValueError(f"Scheduler: agree_every must be a whole number of updates, at least 1; got {agree_every!r}")
-
-
-def followed(key: str, curve: Schedule | Sequence[Schedule] | Follow) -> Follow:
-    """The schedules of another hyperparameter than the rate."""
-    if key == "lr":
-        raise ValueError("Scheduler: also cannot hold lr, which the schedule itself drives; multiply schedules instead")
-    policy = as_policy(curve)
-    if not isinstance(policy, Follow):
-        raise TypeError(f"Scheduler: also[{key!r}] must be a schedule, or a list of them; got {curve!r}")
-    return policy
 
 
 def amount_of(unit: str, amount: Any) -> float:

@@ -49,5 +49,5 @@ def LinearLR(optimizer: Optimizer, T: float, last_epoch: int = -1) -> Scheduler:
     if last_epoch > -1:
         scheduler.clock.tick(last_epoch + 1)
         scheduler.rebudget(scheduler.budget, how="jump")
-        scheduler._loaded_at[0] = scheduler.last_epoch
+        scheduler._run.begin(scheduler.updates)
     return scheduler

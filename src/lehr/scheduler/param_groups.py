@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.weak import WeakIdKeyDictionary
+
+from lehr.policy import Follow, as_policy
+from lehr.schedules import Schedule
 
 Factors = float | Sequence[float] | Tensor
 """One for all groups, a number or a tensor of one on any device, or one for each group."""
@@ -29,32 +33,47 @@ class Hyperparameter:
     compiled step stays compiled: all tensors of a device and dtype are made to share one buffer, and one copy
     into the buffer writes every group.
 
+    A group with an `lr_scale`, as timm's layer decay makes them, has its rates multiplied by it, as timm's own
+    schedulers do.
+
+    What somebody else wrote into the first group in between is noted in `meddled`.
+
     Args:
-        optimizer: whose groups.
+        optimizers: whose groups.
         key: `lr`, `weight_decay`, any other numeric key, or `momentum`, which is `betas[0]` where a group has betas.
     """
 
-    def __init__(self, optimizer: Optimizer, key: str) -> None:
-        self.optimizer = optimizer
+    def __init__(self, optimizers: Sequence[Optimizer], key: str) -> None:
+        self.optimizers = optimizers
+        self._only = optimizers[0] if len(optimizers) == 1 else None
         self.key = key
         self.bases: list[float] = []
         self._initial = f"initial_{key}"
         self._written_above_0 = True
+        self._last: float | None = None
+        self.meddled: float | None = None
         self._groups: list[dict[str, Any]] = []
         self._plain: list[tuple[dict[str, Any], float, int]] = []
         self._all_plain = False
+        self._bases_above_0 = True
         self._buffers: list[_Buffer] = []
         self.adopt()
 
     @property
     def stale(self) -> bool:
         """Whether groups were added or replaced, as by loading a checkpoint, since they were last looked at."""
-        groups = self.optimizer.param_groups
+        groups = self.groups
         return len(groups) != len(self._groups) or not all(map(operator.is_, groups, self._groups))
+
+    @property
+    def groups(self) -> list[dict[str, Any]]:
+        """The groups of all optimizers, in order."""
+        return self._only.param_groups if self._only is not None else groups_of(self.optimizers)
 
     def adopt(self) -> None:
         """Look at the groups anew: note their base values and where to write."""
-        self._groups = list(self.optimizer.param_groups)
+        self._groups = list(self.groups)
+        self._last = None
         tensors: dict[tuple[torch.device, torch.dtype], list[int]] = {}
         self._plain = []
         self.bases = []
@@ -65,10 +84,11 @@ class Hyperparameter:
                     value = torch.full_like(value, _FILLED[value])
                     self.assign(group, value)
                 tensors.setdefault((value.device, value.dtype), []).append(index)
-            base = float(group.setdefault(self._initial, float(value)))
+            base = float(group.setdefault(self._initial, float(value))) * self._scale(group)
             self.bases.append(base)
             if not isinstance(value, Tensor):
                 self._plain.append((group, base, index))
+        self._bases_above_0 = any(self.bases)
         self._all_plain = not tensors and all(self.key in group for group in self._groups)
         self._buffers = [_Buffer(self, indices) for indices in tensors.values()]
 
@@ -79,44 +99,65 @@ class Hyperparameter:
 
     @property
     def silenced(self) -> bool:
-        """Whether somebody has set all values to 0 for the moment, though that is not what was written.
+        """Whether a step is about to be made that only sets up an optimizer's state.
 
-        torch.distributed.checkpoint does so, to make an optimizer set up its state by a step that changes nothing.
+        torch.distributed.checkpoint makes one: all values are set to 0 though that is not what was written, there is no
+        state yet, and all gradients are zero. A rate of 0 that somebody has chosen makes updates that count.
         """
         if not self._written_above_0 or any(buffer.holds for buffer in self._buffers):
             return False
-        return all(float(self.held(group)) == 0.0 for group in self.optimizer.param_groups)
+        groups = self.groups
+        if any(float(self.current(group)) != 0.0 for group in groups) or any(one.state for one in self.optimizers):
+            return False
+        gradients = (p.grad for group in groups for p in group["params"] if p.grad is not None)
+        return not any(bool(gradient.any()) for gradient in gradients)
 
     def write(self, factors: Factors) -> None:
         """Give every group its base value times its factor."""
         if self._all_plain and isinstance(factors, float):  # the usual case, kept bare since it runs once an update
-            groups, key = self.optimizer.param_groups, self.key
+            groups, key = self.groups, self.key
             if len(groups) == len(self._plain):
+                if self._last is not None and groups[0][key] != self._last:
+                    self.meddled = float(groups[0][key])
                 for group, (known, base, _) in zip(groups, self._plain):  # noqa: B905 - strict costs time
                     if group is not known:
                         break
                     group[key] = base * factors
                 else:
-                    self._written_above_0 = factors > 0.0
+                    self._written_above_0 = factors > 0.0 and self._bases_above_0
+                    self._last = groups[0][key]
                     return
         self._write_any(factors)
 
     def _write_any(self, factors: Factors) -> None:
         if self.stale:
             self.adopt()
+        if self._last is not None and (current := self.current(self._groups[0])) != self._last:
+            self.meddled = float(current)
         each = factors if isinstance(factors, Sequence) else [factors] * len(self.bases)
         if len(each) != len(self.bases):
             raise ValueError(f"the policy gave {len(each)} factors for {len(self.bases)} parameter groups")
-        self._written_above_0 = isinstance(factors, Tensor) or any(each)
+        self._written_above_0 = isinstance(factors, Tensor) or any(map(operator.mul, each, self.bases))
         for group, base, index in self._plain:
             self.assign(group, base * float(each[index]))
         for buffer in self._buffers:
             buffer.write(factors)
+        first = self.current(self._groups[0])
+        self._last = None if isinstance(first, Tensor) else first
 
     def values(self, factors: Factors) -> list[float]:
         """What `write(factors)` gives each group, as numbers."""
-        each = factors if isinstance(factors, Sequence) else repeat(float(factors))
-        return [base * factor for base, factor in zip(self.bases, each, strict=False)]
+        return self.values_by(self.bases)(factors)
+
+    @staticmethod
+    def values_by(bases: list[float]) -> Callable[[Factors], list[float]]:
+        """Factors -> what `write` gives each group that has these base values."""
+        return lambda factors: [
+            base * factor
+            for base, factor in zip(
+                bases, factors if isinstance(factors, Sequence) else repeat(float(factors)), strict=False
+            )
+        ]
 
     def _read(self, group: dict[str, Any], index: int) -> Any:
         if self.key in group:
@@ -133,11 +174,14 @@ class Hyperparameter:
                     f"parameter group {index}: {self.key} must hold one floating-point number; got a tensor of "
                     f"{value.dtype} and shape {tuple(value.shape)}"
                 )
-        elif isinstance(value, bool) or not isinstance(value, float | int):
+        elif isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(
                 f"parameter group {index}: {self.key} is {value!r}, which is no number and cannot be scheduled"
             )
         return value
+
+    def _scale(self, group: dict[str, Any]) -> float:
+        return float(group.get("lr_scale", 1.0)) if self.key == "lr" else 1.0
 
     def assign(self, group: dict[str, Any], value: Any) -> None:
         if self.key in group:
@@ -145,7 +189,7 @@ class Hyperparameter:
         else:
             group["betas"] = (value, *group["betas"][1:])
 
-    def held(self, group: dict[str, Any]) -> Any:
+    def current(self, group: dict[str, Any]) -> Any:
         return group[self.key] if self.key in group else group["betas"][0]
 
 
@@ -163,8 +207,9 @@ class _Buffer:
     def __init__(self, owner: Hyperparameter, indices: list[int]) -> None:
         self.owner = owner
         self.indices = indices
-        groups = [owner.optimizer.param_groups[index] for index in indices]
-        first = owner.held(groups[0])
+        every = owner.groups
+        groups = [every[index] for index in indices]
+        first = owner.current(groups[0])
         bases = [owner.bases[index] for index in indices]
         # a row of 16 bytes each, since compiled kernels expect that alignment
         width = max(1, 16 // first.element_size())
@@ -176,7 +221,7 @@ class _Buffer:
         base_of: dict[int, float] = {}
         with torch.no_grad():
             for row, (group, base) in enumerate(zip(groups, bases, strict=True)):
-                tensor = owner.held(group)
+                tensor = owner.current(group)
                 self.column[row] = tensor.detach()
                 if id(tensor) in base_of:
                     tensor = tensor.detach().clone()
@@ -184,26 +229,27 @@ class _Buffer:
                 base_of[id(tensor)] = _FILLED[tensor] = base
                 tensor.set_(rows.untyped_storage(), row * rows.stride(0), tensor.shape, tensor.stride())
                 self.views.append((group, tensor, tensor.data_ptr()))
-        self._keep_the_default(base_of)
+        self._replace_defaults(base_of)
 
-    def _keep_the_default(self, base_of: dict[int, float]) -> None:
-        """Give the optimizer's default a tensor of its own, or a group added later would start from today's value."""
-        defaults = self.owner.optimizer.defaults
-        if self.owner.key not in defaults and "betas" not in defaults:
-            return
-        default = self.owner.held(defaults)
-        if id(default) in base_of:
-            self.owner.assign(defaults, torch.full_like(default, base_of[id(default)]))
+    def _replace_defaults(self, base_of: dict[int, float]) -> None:
+        """Give the optimizers' defaults tensors of their own, or a group added later would start from today's value."""
+        for optimizer in self.owner.optimizers:
+            defaults = optimizer.defaults
+            if self.owner.key not in defaults and "betas" not in defaults:
+                continue
+            default = self.owner.current(defaults)
+            if id(default) in base_of:
+                self.owner.assign(defaults, torch.full_like(default, base_of[id(default)]))
 
     @property
     def holds(self) -> bool:
         """Whether the first group still has its tensor; reading the value would wait for the device."""
         group, tensor, _ = self.views[0]
-        return self.owner.held(group) is tensor
+        return self.owner.current(group) is tensor
 
     def write(self, factors: Factors) -> None:
         for group, tensor, address in self.views:
-            held = self.owner.held(group)
+            held = self.owner.current(group)
             if held is not tensor or tensor.data_ptr() != address:
                 # somebody put another value, or other memory, in its place
                 if held is tensor:
@@ -227,22 +273,94 @@ def _numeric(group: dict[str, Any]) -> list[str]:
     )
 
 
-def base_rates(optimizer: Optimizer) -> list[float]:
-    """Each group's learning rate at factor 1: `initial_lr` where a scheduler has put it, else `lr`."""
-    return [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+def groups_of(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
+    """The parameter groups of all optimizers, in order."""
+    return [group for optimizer in optimizers for group in optimizer.param_groups]
 
 
-def set_rate(optimizer: Optimizer, rates: Sequence[float]) -> None:
+def base_rates(optimizers: Sequence[Optimizer]) -> list[float]:
+    """Each group's learning rate at factor 1: `initial_lr` where a scheduler has put it, else `lr`; times `lr_scale`."""
+    return [float(g.get("initial_lr", g["lr"])) * float(g.get("lr_scale", 1.0)) for g in groups_of(optimizers)]
+
+
+def peak_of(who: str, bases: Sequence[float]) -> float:
+    """The base rate of the first group that trains, to which the others keep their ratios.
+
+    Raises:
+        ValueError: if all are 0.
+    """
+    peak = next((base for base in bases if base > 0.0), None)
+    if peak is None:
+        raise ValueError(
+            f"{who}: a parameter group needs a learning rate above 0, to which the others keep their ratio"
+        )
+    return peak
+
+
+def set_rates(optimizers: Sequence[Optimizer], rates: Sequence[float]) -> None:
     """Set each group's learning rate for the moment, tensors in place; base rates stay."""
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+    for group, rate in zip(groups_of(optimizers), rates, strict=True):
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
 
 
-def set_base_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
-    """Give each group another learning rate at factor 1, for a scheduler that is built afterwards."""
-    set_rate(optimizer, rates)
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["initial_lr"] = rate
+def set_base_rates(optimizers: Sequence[Optimizer], rates: Sequence[float]) -> None:
+    """Give each group another learning rate at factor 1, and this rate for the moment."""
+    set_rates(optimizers, rates)
+    for group, rate in zip(groups_of(optimizers), rates, strict=True):
+        group["initial_lr"] = rate / (float(group.get("lr_scale", 1.0)) or 1.0)
+
+
+class Hyperparameters:
+    """The learning rate, and other hyperparameters that follow schedules of their own.
+
+    Args:
+        optimizers: whose parameter groups.
+        also: key -> the schedules of that hyperparameter.
+    """
+
+    def __init__(self, optimizers: Sequence[Optimizer], also: Mapping[str, Schedule | Sequence[Schedule]]) -> None:
+        self.optimizers = optimizers
+        self.lr = Hyperparameter(optimizers, "lr")
+        self.others = [(Hyperparameter(optimizers, key), _followed(key, curve)) for key, curve in also.items()]
+
+    def write(self, progress: float, factors: Factors) -> None:
+        """Set the rate by these factors, and the others to where they are at `progress`."""
+        self.lr.write(factors)
+        for other, follow in self.others:
+            other.write(follow.at(progress))
+
+    def adopt(self) -> None:
+        """Look at the groups anew, which were added or replaced."""
+        for one in (self.lr, *(other for other, _ in self.others)):
+            one.adopt()
+
+    def check_widths(self, rate: Follow | None) -> None:
+        """Whether there are as many schedules as parameter groups.
+
+        Raises:
+            ValueError: if there are neither that many nor one.
+        """
+        groups = len(self.lr.groups)
+        for follow in (rate, *(follow for _, follow in self.others)):
+            if follow is not None and len(follow.schedules) not in (1, groups):
+                raise ValueError(
+                    f"Scheduler: {len(follow.schedules)} schedules for {groups} parameter groups; give one schedule "
+                    "for all groups, or one for each"
+                )
+
+    def __repr__(self) -> str:
+        """What a checkpoint says about the others."""
+        return "".join(f", {other.key}: {follow!r}" for other, follow in self.others)
+
+
+def _followed(key: str, curve: Schedule | Sequence[Schedule] | Follow) -> Follow:
+    """The schedules of another hyperparameter than the rate."""
+    if key == "lr":
+        raise ValueError("Scheduler: also cannot hold lr, which the schedule itself drives; multiply schedules instead")
+    policy = as_policy(curve)
+    if not isinstance(policy, Follow):
+        raise TypeError(f"Scheduler: also[{key!r}] must be a schedule, or a list of them; got {curve!r}")
+    return policy

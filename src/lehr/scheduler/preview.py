@@ -2,56 +2,88 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from lehr.budget import Clock
 from lehr.policy import Follow
 
+SHOWN: Final = 11
+"""Rows that are printed."""
 
-@dataclass(frozen=True)
+PARTS: Final = 100
+"""Into how many parts a budget is cut whose updates are not known."""
+
+Row = tuple[float, float, tuple[float, ...]]
+
+
+@dataclass(frozen=True, eq=False)
 class Preview:
     """The learning rates that lie ahead, one row an update (or one a hundredth of the budget if updates are unknown).
 
-    Iterating gives `(spent, progress, rates)`; printing shows eleven rows.
+    Iterating and indexing give `(spent, progress, rates)`; printing shows eleven rows. Rows are worked out when they
+    are asked for, so the length of the run does not matter.
 
     Args:
         unit: what `spent` counts.
-        spent: how much is spent before the update.
-        progress: the share of the budget that this is.
-        rates: the learning rates of all parameter groups at each row.
+        count: how many rows there are.
+        row: number of a row -> how much is spent before the update, the share of the budget that this is, and the
+            rates of all parameter groups.
     """
 
     unit: str
-    spent: tuple[float, ...]
-    progress: tuple[float, ...]
-    rates: tuple[tuple[float, ...], ...]
+    count: int
+    row: Callable[[int], Row]
 
     def __len__(self) -> int:
-        return len(self.spent)
+        return self.count
 
-    def __iter__(self) -> Iterator[tuple[float, float, tuple[float, ...]]]:
-        return zip(self.spent, self.progress, self.rates, strict=True)
+    def __getitem__(self, index: int) -> Row:
+        if not -self.count <= index < self.count:
+            raise IndexError(f"the preview has {self.count} rows; there is no row {index}")
+        return self.row(index % self.count)
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self.row, range(self.count))
+
+    @property
+    def spent(self) -> tuple[float, ...]:
+        """How much is spent before each update."""
+        return tuple(spent for spent, _, _ in self)
+
+    @property
+    def progress(self) -> tuple[float, ...]:
+        """The share of the budget that is spent before each update."""
+        return tuple(progress for _, progress, _ in self)
+
+    @property
+    def rates(self) -> tuple[tuple[float, ...], ...]:
+        """The learning rates of all parameter groups at each update."""
+        return tuple(rates for _, _, rates in self)
 
     def __str__(self) -> str:
-        rows = list(self)
-        shown = rows if len(rows) <= 11 else [rows[round(i * (len(rows) - 1) / 10)] for i in range(11)]
+        few = range(self.count) if self.count <= SHOWN else (round(i * (self.count - 1) / 10) for i in range(SHOWN))
         lines = [f"{self.unit:>12}  progress  learning rate"]
-        for spent, progress, rates in shown:
+        for spent, progress, rates in map(self.row, few):
             lines.append(f"{spent:>12,.6g}  {progress:>8.1%}  {'  '.join(f'{rate:.4g}' for rate in rates)}")
         return "\n".join(lines)
 
 
 def look_ahead(clock: Clock, follow: Follow, rates: Callable[[float | Sequence[float]], list[float]]) -> Preview:
     """The table from here to the end of the budget, or through one measure of a budget without end."""
-    budget = clock.budget
-    left = budget.total if budget.endless else max(0, budget.total - clock.spent)
-    if budget.each is not None:
-        spent = [clock.spent + k * budget.each for k in range(math.ceil(left / budget.each * (1.0 - 1e-12)))]
-    else:
-        spent = [clock.spent + left * k / 100 for k in range(101)]
-    progress = [clock.progress_at(amount) for amount in spent]
-    table = [tuple(rates(follow.at(p))) for p in progress]
-    unit = "steps" if budget.counted == "updates" else budget.unit
-    return Preview(unit, tuple(spent), tuple(progress), tuple(table))
+    budget, begin = clock.budget, clock.spent
+    left = budget.total if budget.endless else max(0, budget.total - begin)
+    each = budget.each
+    count = PARTS + 1 if each is None else math.ceil(left / each * (1.0 - 1e-12))
+    step = left / PARTS if each is None else each
+    progress_at = copy.copy(clock).progress_at  # as things stand now, whatever the run does later
+
+    def row(index: int) -> Row:
+        spent = begin + index * step if each is not None else begin + left * index / PARTS
+        progress = progress_at(spent)
+        return spent, progress, tuple(rates(follow.at(progress)))
+
+    return Preview("steps" if budget.counted == "updates" else budget.unit, count, row)

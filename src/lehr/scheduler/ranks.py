@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.distributed import ProcessGroup
+
+from lehr.policy import Look
 
 
 def of_first(value: float) -> float:
@@ -38,30 +39,29 @@ def mean(value: Any, among: ProcessGroup | None = None) -> Any:
     return shared if isinstance(value, torch.Tensor) else float(shared)
 
 
-def mean_along(loss_at: Callable[[float], float], among: ProcessGroup | None = None) -> Callable[[float], float]:
-    """`loss_at` with every loss averaged over a group's ranks; all of them must ask for the same."""
-    return _MeanAlong(loss_at, among) if _several() else loss_at
+def mean_along(look: Look, among: ProcessGroup | None = None) -> Look:
+    """`look` with every loss averaged over a group's ranks; all of them must ask for the same."""
+    return _MeanAlong(look, among) if _several() else look
 
 
 class _MeanAlong:
-    """A `loss_at`, or one that gives the loss of each batch, over ranks; everything else is the original's."""
+    """A look whose losses are means over ranks."""
 
-    def __init__(self, loss_at: Any, among: ProcessGroup | None) -> None:
-        self._loss_at = loss_at
+    def __init__(self, look: Look, among: ProcessGroup | None) -> None:
+        self.batches = look.batches
+        self._look = look
         self._among = among
-        if hasattr(loss_at, "losses"):
-            self.losses = self._losses
 
     def __call__(self, factor: float) -> float:
-        return float(mean(float(self._loss_at(factor)), self._among))
+        return float(mean(float(self._look(factor)), self._among))
 
-    def _losses(self, factor: float, **how: Any) -> list[float]:
-        shared = mean(torch.stack([_shareable(loss) for loss in self._loss_at.losses(factor, **how)]), self._among)
+    def losses(self, factor: float, batches: int | None = None) -> list[float]:
+        shared = mean(torch.stack([_shareable(loss) for loss in self._look.losses(factor, batches)]), self._among)
         losses: list[float] = shared.tolist()
         return losses
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loss_at, name)
+    def slope(self) -> float:
+        return float(mean(self._look.slope(), self._among))
 
 
 def _several() -> bool:

@@ -16,16 +16,32 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.budget import Budget, Clock
-from lehr.policy import Follow, Moment, Policy, as_policy
+from lehr.policy import Follow, Look, Moment, Policy, Recovery, as_look
 from lehr.scheduler import checkpoint, finishing, ranks
-from lehr.scheduler.budget_warnings import FAR_FROM_THE_END, IDLE, BudgetWarning, overspent, report_early_end
+from lehr.scheduler.budget_warnings import (
+    FAR_FROM_THE_END,
+    BudgetWarning,
+    RunsUnderWay,
+    idle,
+    meddled,
+    overspent,
+    retired,
+    uninformed,
+)  # fmt: skip
 from lehr.scheduler.history import History
-from lehr.scheduler.hyperparameters import Hyperparameters
-from lehr.scheduler.inputs import amount_of, as_factors, check_arguments
-from lehr.scheduler.param_groups import Factors, numbers
+from lehr.scheduler.inputs import Drives, amount_of, as_factors, check_arguments, drivers_of, policy_for
+from lehr.scheduler.param_groups import Factors, Hyperparameters, numbers, set_base_rates
 from lehr.scheduler.preview import Preview, look_ahead
 from lehr.schedules import Linear, Schedule
+from lehr.state.fallback import Fallback
+from lehr.state.optimizers import OptimizerSet
 from lehr.state.update_counter import UpdateCounter
+
+IDLE_CALLS = 100
+"""After how many calls of `step()` in a row without an update to say so; fewer are accumulation, or AMP."""
+
+_DRIVERS: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Scheduler]] = weakref.WeakKeyDictionary()
+"""Which scheduler drives an optimizer now."""
 
 
 class Scheduler(LRScheduler):
@@ -37,8 +53,10 @@ class Scheduler(LRScheduler):
     that AMP skipped, gradient accumulation and frameworks that step several times do not distort the curve.
 
     Args:
-        optimizer: a torch optimizer; its groups keep their base rates, and so their ratios.
-        policy: a schedule, a list of schedules (one for each parameter group) or a policy.
+        optimizer: a `lehr.Training`, a torch optimizer, or several that one run updates: one clock and one budget for
+            all. Groups keep their base rates, and so their ratios. With several, the run has made as many updates as
+            the optimizer that made the fewest, those that made none left out.
+        policy: a schedule, a list of schedules (one for each parameter group, or for each optimizer) or a policy.
         budget: what there is to spend.
         also: other hyperparameters to schedule, as key -> schedule or list of schedules; `momentum` stands for
             `betas[0]` where a group has betas. Factors again: the base is the group's own value.
@@ -49,6 +67,7 @@ class Scheduler(LRScheduler):
             In between it stands still, so the run may end that many updates late.
         data_parallel: with several processes, those that see different data, if not all do: observed losses are
             averaged and observed samples and tokens added up over them.
+        accept: what `load_state_dict` accepts unless told otherwise, for frameworks that call it themselves.
 
     Raises:
         TypeError: if an argument is of the wrong kind.
@@ -70,8 +89,8 @@ class Scheduler(LRScheduler):
 
     def __init__(
         self,
-        optimizer: Optimizer,
-        policy: Policy | Schedule | Sequence[Schedule],
+        optimizer: Optimizer | Sequence[Optimizer] | Drives,
+        policy: Policy | Schedule | Sequence[Schedule] | Sequence[Sequence[Schedule]],
         budget: Budget,
         *,
         also: Mapping[str, Schedule | Sequence[Schedule]] | None = None,
@@ -79,19 +98,29 @@ class Scheduler(LRScheduler):
         now: Callable[[], float] = time.monotonic,
         agree_every: int = 1,
         data_parallel: ProcessGroup | None = None,
+        accept: str | Collection[str] = (),
     ) -> None:
-        check_arguments(optimizer, budget, count, agree_every)
-        self.optimizer = optimizer
-        self.policy = as_policy(policy)
+        optimizers, self.modules = drivers_of(optimizer)
+        check_arguments(budget, count, agree_every)
+        checkpoint.accepted(accept)
+        self.optimizer = optimizers[0]
+        self.optimizers = optimizers
+        self.policy = policy_for(optimizers, policy)
         self.clock = Clock(budget, now, ranks.of_first, agree_every)
         self.history = History()
-        self._written = Hyperparameters(optimizer, also or {})
-        self.policy.bind(optimizer)
+        self._written = Hyperparameters(optimizers, also or {})
+        self._together: Any = optimizers[0] if len(optimizers) == 1 else OptimizerSet(optimizers)
+        self.policy.bind(self._together)
         self._finish_along(None)
         self._built_with = budget
+        self._own_bases = list(self.base_lrs)
         self._data_parallel = data_parallel
+        self._accept = accept
+        self._fallback: Fallback | None = None
         self._observed: float | None = None
+        self._informed = False
         self._said: set[str] = set()
+        self._idle_calls = 0
         self._updates_beyond = 0
         self._factors: Factors = 1.0
         self._count = count
@@ -121,6 +150,12 @@ class Scheduler(LRScheduler):
         """Whether the budget is spent; the same on all ranks."""
         return self.clock.finished
 
+    @property
+    def updates(self) -> int:
+        """How many updates there were."""
+        return self.clock.updates
+
+    @property
     def remaining(self) -> float:
         """How much is left, in updates under a budget of steps or epochs and else in the budget's unit."""
         return self.clock.remaining
@@ -131,7 +166,7 @@ class Scheduler(LRScheduler):
 
     @property
     def last_epoch(self) -> int:
-        """How many updates there were."""
+        """The same as `updates`, under the name that torch's schedulers have for it."""
         return self.clock.updates
 
     @last_epoch.setter
@@ -145,18 +180,39 @@ class Scheduler(LRScheduler):
     def step(self, epoch: int | None = None) -> None:
         """Time has passed: spend what the updates since the last call cost, and set the rates of the next one.
 
-        Without an update behind it, as when AMP skipped one, nothing is spent; the first time, a warning says so. A
-        compiled optimizer step counts as one, so call this after each.
+        Without an update behind it, as when AMP skipped one, nothing is spent. Called less often than there are
+        updates, as once an epoch, the rates of the updates in between are set all the same, as each begins. A compiled
+        optimizer step counts as one, so call this after each.
+
+        Raises:
+            RuntimeError: if another scheduler drives an optimizer since, or the policy looks at training and nobody has
+                called `observe`.
         """
         if epoch is not None:
             raise TypeError("Scheduler.step takes no epoch: it counts the optimizer's updates itself")
-        if self._counter.suspended:
+        if self._retired:
+            raise RuntimeError(retired(self.policy))
+        if self._counters[0].suspended:
             return
-        clock = self.clock
-        updates = self._counter.take() if self._count == "updates" else 1
+        updates = self._take() if self._count == "updates" else 1
         if not updates:  # what was observed stays, for the update that these batches lead to
-            self._say("idle", IDLE)
+            self._idle_calls += 1
+            if self._idle_calls == IDLE_CALLS:
+                self._say("idle", idle(IDLE_CALLS))
             return
+        self._idle_calls = 0
+        if self._follow is None and not self._informed and self.policy.needs:
+            raise RuntimeError(uninformed(self.policy))
+        self._advance(updates)
+
+    def _take(self) -> int:
+        if len(self._counters) == 1:
+            return self._counters[0].take()
+        return min((count for counter in self._counters if (count := counter.take())), default=0)
+
+    def _advance(self, updates: int) -> None:
+        """Spend what so many updates cost, and set the rates of the next one."""
+        clock = self.clock
         if self._observed is None and not clock.asks:
             clock.tick(updates)
         else:
@@ -169,10 +225,20 @@ class Scheduler(LRScheduler):
         else:
             self._write(progress, self._follow.at(progress))
 
+    @property
+    def wants_loss(self) -> bool:
+        """Whether the policy looks at training, so that each update must be observed."""
+        return self._follow is None
+
+    @property
+    def wants_look(self) -> bool:
+        """Whether the next update must be observed with a look along the step."""
+        return self._follow is None and self.policy.wants_look(self.clock.progress)
+
     def observe(
         self,
         loss: Any = None,
-        loss_at: Callable[[float], float] | None = None,
+        loss_at: Look | Callable[[float], float] | None = None,
         samples: float | None = None,
         tokens: float | None = None,
     ) -> None:
@@ -180,7 +246,8 @@ class Scheduler(LRScheduler):
 
         Args:
             loss: this rank's training loss, a number or a tensor of one; policies see the mean over ranks.
-            loss_at: factor -> loss after a trial step with that factor, such as a `Probe`; averaged over ranks too.
+            loss_at: the loss along the step, a `Probe` or a function from factor to loss; averaged over ranks too. A
+                policy needs it when `wants_look` says so.
             samples: examples this rank has used since the last update, at least 0; adds up over calls and ranks. Used
                 if the budget counts samples without saying how many an update uses.
             tokens: tokens likewise.
@@ -188,22 +255,43 @@ class Scheduler(LRScheduler):
         Raises:
             ValueError: if the policy needs a signal that is missing, or an amount is no number.
         """
-        if self._counter.suspended:
+        if self._retired:
+            raise RuntimeError(retired(self.policy))
+        if self._counters[0].suspended:
             return
         for unit, amount in (("samples", samples), ("tokens", tokens)):
             if amount is not None and unit == self.budget.unit:
                 self._observed = (self._observed or 0.0) + amount_of(unit, amount)
         if self._follow is not None:
             return
-        given = {"loss": loss, "loss_at": loss_at}
         if loss is None and loss_at is None and (samples is not None or tokens is not None):
             return
-        for name in self.policy.needs:
-            if given[name] is None:
+        progress = self.clock.progress
+        for name, given in (("loss", loss), ("loss_at", loss_at)):
+            if name in self.policy.needs and given is None and (name == "loss" or self.policy.wants_look(progress)):
                 raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({name}=...) before the update")
         if loss is not None:
             loss = ranks.mean(loss.detach() if isinstance(loss, Tensor) else loss, self._data_parallel)
-        self._apply(Moment(self.clock.progress, loss, loss_at and ranks.mean_along(loss_at, self._data_parallel)))
+        look = as_look(loss_at)
+        self._informed = True
+        self._apply(Moment(progress, loss, look and ranks.mean_along(look, self._data_parallel)))
+        self._recover(self.policy.recovery)
+
+    def observe_amount(self, amount: float) -> None:
+        """This rank has used so many samples or tokens, whichever the budget counts, since the last update."""
+        self._observed = (self._observed or 0.0) + amount_of(self.budget.unit, amount)
+
+    def _recover(self, asked: Recovery | None) -> None:
+        """Keep a copy of the weights, or put it back, if the policy asks for that."""
+        if asked == "keep":
+            self._fallback = Fallback(self.optimizers, self.modules)
+        elif asked == "put back" and self._fallback is not None:
+            self._fallback.put_back(self.optimizers, self.modules)
+        elif asked == "put back":  # there is nothing to go back to, but this update must not be made
+            for group in self._together.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.zero_()
 
     # -- before and beyond the run ----------------------------------------------------------------------------------
 
@@ -215,7 +303,7 @@ class Scheduler(LRScheduler):
         """
         if self._follow is None:
             raise TypeError(f"{self.policy!r} looks at training, so there is nothing to preview; see scheduler.history")
-        return look_ahead(self.clock, self._follow, self._written.lr.values)
+        return look_ahead(self.clock, self._follow, self._written.lr.values_by(list(self.base_lrs)))
 
     def rebudget(self, budget: Budget, *, how: Literal["continue", "jump"]) -> None:
         """Change the budget in the middle of the run.
@@ -266,6 +354,13 @@ class Scheduler(LRScheduler):
         """Each group's learning rate at factor 1."""
         return self._written.lr.bases
 
+    def rescale(self, rates: Sequence[float]) -> None:
+        """Give each group another learning rate at factor 1; today's follow."""
+        set_base_rates(self.optimizers, rates)
+        self._written.adopt()
+        self._own_bases = list(self.base_lrs)
+        self._write(self.clock.progress, self._factors)
+
     def get_last_lr(self) -> list[float]:  # type: ignore[override]
         """The learning rates that are set now, one for each group, as numbers."""
         if self._written.lr.stale:
@@ -299,33 +394,40 @@ class Scheduler(LRScheduler):
             "policy": self.policy.state_dict(),
             "factors": list(self._factors) if isinstance(self._factors, Sequence) else float(self._factors),
             "finishing": finishing.as_text(self._finishing),
-            "pending": {"updates": self._counter.count if self._count == "updates" else 0, "observed": self._observed},
+            "pending": {"updates": self._pending if self._count == "updates" else 0, "observed": self._observed},
+            "fallback": None if self._fallback is None else self._fallback.state_dict(),
             **self._fingerprint(),
         }
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], accept: str | Collection[str] = ()) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any], accept: str | Collection[str] | None = None) -> None:
         """Go on from a checkpoint.
 
         Args:
             state_dict: what `state_dict()` returned; left as it is.
             accept: which of "curve", "budget", "groups" and "base_lrs" may differ from the checkpoint's; what this
-                scheduler was built with then holds.
+                scheduler was built with then holds. Those that the scheduler was built with, if not given.
 
         Raises:
             ValueError: if the checkpoint comes from another run than `accept` allows, saying how they differ.
         """
         if self._written.lr.stale:
             self._meet_new_groups()
-        different = checkpoint.check(state_dict, self._fingerprint(), accept)
+        different = checkpoint.check(state_dict, self._fingerprint(), self._accept if accept is None else accept)
         self.clock.load_state_dict(state_dict["clock"])
         if "budget" in different:
             self.clock.rebudget(self._built_with, "jump")
         self._finish_along(None if "budget" in different else finishing.from_text(state_dict["finishing"]))
         if "curve" not in different:
             self.policy.load_state_dict(state_dict["policy"])
-        self._counter.restore(state_dict["pending"]["updates"])
+        fallback = state_dict["fallback"]
+        self._fallback = None if fallback is None else Fallback.from_state_dict(fallback)
+        for counter in self._counters:
+            counter.restore(state_dict["pending"]["updates"])
         self._observed = state_dict["pending"]["observed"]
-        self._loaded_at[0] = self.clock.updates
+        self._run.begin(self.clock.updates)
+        if "base_lrs" in different:  # what was loaded into the optimizer must not win
+            set_base_rates(self.optimizers, self._own_bases)
+            self._written.adopt()
         if different - {"base_lrs"}:
             self._apply_here()
         else:  # the very factors, which for a policy may come from a loss already observed
@@ -333,33 +435,59 @@ class Scheduler(LRScheduler):
             self._write(self.clock.progress, factors if isinstance(factors, float) else tuple(factors))
 
     def _fingerprint(self) -> dict[str, Any]:
-        return checkpoint.fingerprint(f"{self.policy!r}{self._written!r}", self._built_with, self.base_lrs)
+        return checkpoint.fingerprint(f"{self.policy!r}{self._written!r}", self._built_with, self._own_bases)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copying and pickling, with the optimizer: hooks do not travel and are made anew."""
-        return {**self.__dict__, "_counter": self._counter.count}
+        return {**{k: v for k, v in self.__dict__.items() if k != "_run"}, "_counters": self._pending}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        count = state["_counter"]
         self._watch()
-        self._counter.restore(count)
-        self.policy.bind(self.optimizer)
+        for counter in self._counters:
+            counter.restore(state["_counters"])
+        self.policy.bind(self._together)
         self._tell_policy(self.progress)
 
     # -- inside -----------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        self._counter = UpdateCounter(self.optimizer, self._before_update, self.paused)
-        self._loaded_at = [self.clock.updates]
-        weakref.finalize(self, self._counter.detach).atexit = False
-        weakref.finalize(self, report_early_end, self.clock, self._loaded_at, self._follow)
+        """Count the optimizers' updates; whoever drove them before is retired."""
+        self._retired = False
+        for optimizer in self.optimizers:
+            before = _DRIVERS.get(optimizer)
+            other = None if before is None else before()
+            if other is not None and other is not self:
+                other._retire()
+            _DRIVERS[optimizer] = weakref.ref(self)
+        self._counters = [UpdateCounter(one, self._before_update, self.paused) for one in self.optimizers]
+        for counter in self._counters:
+            weakref.finalize(self, counter.detach).atexit = False
+        self._run = RunsUnderWay.register(self.clock, self._follow)
+
+    def _retire(self) -> None:
+        self._retired = True
+        for counter in self._counters:
+            counter.detach()
+        self._run.end()
+
+    @property
+    def _pending(self) -> int:
+        """Updates since the last `step()`."""
+        return min((counter.count for counter in self._counters if counter.count), default=0)
 
     def _before_update(self) -> bool:
-        """Called by the optimizer: give groups that have just come their rates; whether the update counts."""
+        """Called by an optimizer before its update: give it its rates; whether the update counts."""
         if self._written.lr.stale:
             self._meet_new_groups()
-        return not self._written.lr.silenced
+        if self._written.lr.silenced:
+            return False
+        if len(self._counters) == 1 and self._count == "updates" and (pending := self._counters[0].count):
+            # `step()` is called less often than there are updates: nobody has set this one's rate yet
+            if not self.clock.asks or self._observed is not None:
+                self._counters[0].restore(0)
+                self._advance(pending)
+        return True
 
     def _amount(self) -> float | None:
         """Samples or tokens of all ranks; all of them learn if one has not said."""
@@ -386,6 +514,9 @@ class Scheduler(LRScheduler):
     def _write(self, progress: float, factors: Factors) -> None:
         self._factors = factors
         self._written.write(progress, factors)
+        if self._written.lr.meddled is not None:
+            self._say("meddled", meddled(self._written.lr.meddled, self.policy), stacklevel=4)
+            self._written.lr.meddled = None
         self.history.add(self.clock.updates, progress, factors)
         self._tell_policy(progress)
 
@@ -395,7 +526,8 @@ class Scheduler(LRScheduler):
     def _meet_new_groups(self) -> None:
         """Groups were added or replaced: note their base values and give them their rates."""
         self._written.adopt()
-        self.policy.bind(self.optimizer)
+        self._own_bases += self.base_lrs[len(self._own_bases) :]
+        self.policy.bind(self._together)
         self._finish_along(self._finishing)
         self._written.check_widths(self._follow)
         if not isinstance(self._factors, Sequence) or len(self._factors) == len(self.base_lrs):
@@ -412,3 +544,20 @@ class Scheduler(LRScheduler):
         if what not in self._said:
             self._said.add(what)
             warnings.warn(message, BudgetWarning, stacklevel=stacklevel)
+
+
+def rescale(optimizers: Sequence[Optimizer], rates: Sequence[float]) -> None:
+    """Give each group another learning rate at factor 1, through the scheduler that drives it if there is one."""
+    reference = _DRIVERS.get(optimizers[0])
+    driver = None if reference is None else reference()
+    if driver is not None and set(driver.optimizers) == set(optimizers):
+        driver.rescale(rates)
+        return
+    set_base_rates(optimizers, rates)
+    groups = [len(one.param_groups) for one in optimizers]
+    starts = [sum(groups[:index]) for index in range(len(groups))]
+    for one, start, count in zip(optimizers, starts, groups, strict=True):
+        reference = _DRIVERS.get(one)
+        driver = None if reference is None else reference()
+        if driver is not None and driver.optimizers == (one,):
+            driver.rescale(rates[start : start + count])

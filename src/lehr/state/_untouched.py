@@ -10,8 +10,9 @@ from typing import Any, final
 from torch import nn
 from torch.optim import Optimizer
 
+from lehr.state.optimizers import inside
 from lehr.state.random_state import RandomState
-from lehr.state.snapshots import keep
+from lehr.state.snapshots import snapshot
 from lehr.state.update_counter import unseen
 
 
@@ -59,12 +60,12 @@ class _Untouched(AbstractContextManager[None]):
         with ExitStack() as stack:
             generators = RandomState()
             stack.callback(generators.load_state_dict, generators.state_dict())
-            for optimizer in self._parts:
-                if isinstance(optimizer, Optimizer):
+            for part in self._parts:
+                for optimizer in [part, *inside(part)] if isinstance(part, Optimizer) else []:
                     stack.enter_context(unseen(optimizer))
             known = {id(p) for part in self._parts if isinstance(part, nn.Module) for p in part.parameters()}
             for part in self._parts:  # every one is put back even if putting back another fails
-                stack.callback(keep(part, known))
+                stack.callback(snapshot(part, known))
             self._stack = stack.pop_all()
 
     def __exit__(

@@ -1,28 +1,60 @@
-"""Batches that can be wound back, so that a trial does not use up data."""
+"""Batches without end that can be wound back, so that a trial uses up no data, and found again after a restart."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from lehr.state.nested import Restore
+from lehr.state.random_state import RandomState
+
 T = TypeVar("T")
+
+PARTS: Final = ("sampler", "batch_sampler", "dataset")
+"""Where a loader keeps what may want to know the number of the epoch, or hold a generator."""
+
+
+@runtime_checkable
+class CountsEpochs(Protocol):
+    """What shuffles by the number of the epoch, such as a `DistributedSampler`."""
+
+    def set_epoch(self, epoch: int) -> Any:
+        """Tell it the number."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A batch, and where in the data it is from."""
+
+    epoch: int
+    index: int
+    item: Any
 
 
 class Batches(Generic[T]):
-    """Goes round a loader for ever, and can be wound back by whatever keeps it.
+    """Goes round a loader for ever, can be wound back by a trial, and goes on from a checkpoint where it was.
 
-    What `untouched`, `range_test` or `plan` draw from it comes again afterwards. A list, or a plain `DataLoader` from
-    which nothing had been drawn before, is started afresh with its random numbers where they were, so that training
-    sees the very batches that it would have seen. Else the batches drawn are kept in memory and handed out again: the
-    same objects, so a trial must not change them in place. Shuffling and augmentation after those go on with random
-    numbers that were put back, and may differ from a run without a trial.
+    What a trial (`untouched`, `range_test`, `plan`) draws from it comes again afterwards. A list, or a plain
+    `DataLoader` from which nothing had been drawn before, is started afresh with its random numbers where they were, so
+    that training sees the very batches that it would have seen. Else the batches drawn are remembered and given out
+    again: the same objects, so a trial must not change them in place. Shuffling and augmentation after those go on with
+    random numbers that were put back, and may differ from a run without a trial.
+
+    At the start of each epoch, `set_epoch` is called where the loader, its sampler or its data set has it, so that
+    ranks shuffle anew each time.
+
+    A checkpoint holds the number of the epoch and of the batch in it, and the random numbers with which the epoch
+    began: loading starts that epoch anew and passes over the batches that were used, which takes the time to load them.
 
     Args:
-        loader: a `DataLoader` or any other iterable; one that can be iterated only once ends with `StopIteration`.
+        loader: a `DataLoader` or any other iterable, or a function that returns an iterator for each epoch; an iterator
+            ends with `StopIteration`.
 
     >>> batches = Batches([1, 2, 3])
     >>> with untouched(batches):
@@ -32,26 +64,51 @@ class Batches(Generic[T]):
     1
     """
 
-    def __init__(self, loader: Iterable[T]) -> None:
+    def __init__(self, loader: Iterable[T] | Callable[[], Iterator[T]]) -> None:
+        if not isinstance(loader, Iterable) and not callable(loader):
+            raise TypeError(
+                f"Batches: loader must be iterable, such as a DataLoader, or a function that returns an iterator; got "
+                f"{loader!r}"
+            )
         self.loader = loader
         self._iterator: Iterator[T] | None = None
-        self._again: deque[T] = deque()
-        self._logs: list[list[T]] = []
+        self._epoch = 0
+        self._index = 0
+        self._starts: dict[int, dict[str, Any]] = {}  # random numbers at the beginning of epochs that may be needed
+        self._again: deque[_Drawn] = deque()
+        self._logs: list[list[_Drawn]] = []
 
     def __iter__(self) -> Batches[T]:
         return self
 
     def __next__(self) -> T:
-        item = self._again.popleft() if self._again else self._draw()
+        if not self._again and not self._logs:  # as nearly always
+            return self._draw()
+        drawn = self._again.popleft() if self._again else self._noted()
         for log in self._logs:
-            log.append(item)
+            log.append(drawn)
+        item: T = drawn.item
         return item
 
-    def keep(self) -> Callable[[], None]:
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch that the next batch is from, counted from 0."""
+        return self._again[0].epoch if self._again else self._epoch
+
+    @property
+    def per_epoch(self) -> int | None:
+        """How many batches an epoch has; None if the loader does not say."""
+        try:
+            return len(self.loader)  # type: ignore[arg-type]
+        except TypeError:
+            return None
+
+    def mark(self) -> Restore:
         """Note where this is; calling what is returned winds back to here."""
-        log: list[T] = []
+        log: list[_Drawn] = []
         outer = [(other, len(other)) for other in self._logs]
         afresh = self._iterator is None and not self._again and _starts_alike(self.loader)
+        epoch = self._epoch
         generators = [(generator, generator.get_state()) for generator in _generators(self.loader)]
         if not afresh:
             self._logs.append(log)
@@ -62,6 +119,7 @@ class Batches(Generic[T]):
                 del other[length:]
             if afresh:
                 self._iterator = None
+                self._epoch, self._index = epoch, 0
                 self._again.clear()
                 for generator, state in generators:
                     generator.set_state(state)
@@ -70,19 +128,79 @@ class Batches(Generic[T]):
 
         return wind_back
 
-    def _draw(self) -> T:
-        if self._iterator is None:
-            self._iterator = iter(self.loader)
+    def state_dict(self) -> dict[str, Any]:
+        """The position: numbers of the epoch and of the batch, and the random numbers at the epoch's beginning."""
+        epoch, index = (self._again[0].epoch, self._again[0].index) if self._again else (self._epoch, self._index)
+        return {"epoch": epoch, "index": index, "start": self._starts.get(epoch) if index else None}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to the position of `state_dict`; the global random numbers stay as they are.
+
+        Raises:
+            ValueError: if the loader has fewer batches than were used.
+        """
+        epoch, index, start = state["epoch"], state["index"], state["start"]
+        self._again.clear()
+        self._starts.clear()
+        self._iterator, self._epoch, self._index = None, epoch, 0
+        if not index:
+            return
+        random = RandomState()
+        before = random.state_dict()
         try:
-            return next(self._iterator)
+            if start is not None:
+                random.load_state_dict(start["random"])
+                for generator, numbers in zip(_generators(self.loader), start["generators"], strict=False):
+                    generator.set_state(numbers)
+            passed = sum(1 for _ in islice(self._begin(), index))
+        finally:
+            random.load_state_dict(before)
+        if passed < index:
+            self._iterator = None
+            raise ValueError(
+                f"the checkpoint had used {index} batches of its epoch, but the loader has only {passed}; resume with "
+                "the data that the run had"
+            )
+        self._index = index
+
+    def _noted(self) -> _Drawn:
+        item = self._draw()
+        return _Drawn(self._epoch, self._index - 1, item)
+
+    def _draw(self) -> T:
+        try:
+            item = next(self._begin() if self._iterator is None else self._iterator)
         except StopIteration:
             if isinstance(self.loader, Iterator):
                 raise
-            self._iterator = iter(self.loader)
-        try:
-            return next(self._iterator)
-        except StopIteration:
-            raise ValueError("Batches: the loader is empty") from None
+            if not self._index:
+                raise ValueError("Batches: the loader is empty") from None
+            self._epoch, self._index = self._epoch + 1, 0
+            self._begin()
+            return self._draw()
+        self._index += 1
+        return item
+
+    def _begin(self) -> Iterator[T]:
+        """Start the epoch."""
+        wanted = {self._epoch, *(drawn.epoch for drawn in self._again), *(d.epoch for log in self._logs for d in log)}
+        self._starts = {epoch: start for epoch, start in self._starts.items() if epoch in wanted}
+        self._starts[self._epoch] = {
+            "random": RandomState().state_dict(),
+            "generators": [generator.get_state() for generator in _generators(self.loader)],
+        }
+        for part in _parts(self.loader):
+            if isinstance(part, CountsEpochs):
+                part.set_epoch(self._epoch)
+        self._iterator = iter(self.loader) if isinstance(self.loader, Iterable) else iter(self.loader())
+        return self._iterator
+
+
+def _parts(loader: Any) -> list[Any]:
+    """The loader, its samplers and its data set, each once."""
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    parts = [loader, *(getattr(loader, name, None) for name in PARTS), getattr(batch_sampler, "sampler", None)]
+    return list({id(part): part for part in parts if part is not None}.values())
 
 
 def _starts_alike(loader: Any) -> bool:
@@ -93,12 +211,6 @@ def _starts_alike(loader: Any) -> bool:
 
 
 def _generators(loader: Any) -> list[torch.Generator]:
-    """The generators of its own that a DataLoader draws from."""
-    holders = (
-        loader,
-        getattr(loader, "sampler", None),
-        getattr(getattr(loader, "batch_sampler", None), "sampler", None),
-    )
-    found = [getattr(holder, "generator", None) for holder in holders]
-    unique = {id(one): one for one in found if isinstance(one, torch.Generator)}
-    return list(unique.values())
+    """The generators of its own that a loader draws from."""
+    owners = [getattr(part, "generator", None) for part in _parts(loader)]
+    return list({id(one): one for one in owners if isinstance(one, torch.Generator)}.values())

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 import torch
 
-from lehr.state.snapshots import keep as keep_part
+from lehr.state.snapshots import snapshot
 
 ABANDONED: Final = 3_600.0
 """Seconds after which a file that is still being written is taken for left behind."""
@@ -146,7 +146,7 @@ class Checkpoints:
             raise ValueError(f"Checkpoints.resume: there is no part {', '.join(sorted(unknown))}")
         with ExitStack() as undo:  # a part that refuses its state leaves the others as they were
             for part in self.parts.values():
-                undo.callback(keep_part(part))
+                undo.callback(snapshot(part))
             for name, part in self.parts.items():
                 part.load_state_dict(state[name], **arguments.get(name, {}))
             undo.pop_all()

@@ -1,11 +1,11 @@
-"""How each kind of thing is kept and put back, bit for bit and in place, so that nobody's references break."""
+"""Snapshots: how each kind of thing is noted and put back, bit for bit and in place, so that references stay valid."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from copy import deepcopy
-from typing import Any
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,186 +13,291 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from lehr.state.batches import Batches
+from lehr.state.nested import Restore, copy_state, keep_contents
+from lehr.state.optimizers import inside
 
-PutBack = Callable[[], None]
+
+@runtime_checkable
+class Stateful(Protocol):
+    """What can be saved and loaded."""
+
+    def state_dict(self) -> Any:
+        """Its state."""
+
+    def load_state_dict(self, state_dict: Any, /) -> Any:
+        """Take up a state."""
 
 
-def keep(part: Any, known: Collection[int] = ()) -> PutBack:
+@runtime_checkable
+class _NumPyGenerator(Protocol):
+    bit_generator: Any
+
+
+def snapshot(part: Any, known: Collection[int] = ()) -> Restore:
     """Note the state of `part`; calling what is returned puts it back.
 
     Args:
-        part: a model, an optimizer, ...
-        known: the ids of parameters that others keep, so that they are not copied twice.
+        part: a model, an optimizer, a scheduler, a scaler, a generator, `Batches`, or whatever has a `state_dict`.
+        known: the ids of parameters that the snapshots of modules hold, so that optimizers do not copy them again.
 
     Raises:
         TypeError: if there is no way to put such a thing back.
+        ValueError: if a module has no weights yet, or refuses the state that it has just given.
     """
     if isinstance(part, Optimizer):
-        return _keep_optimizer(part, known)
+        return _optimizer(part, known)
+    if isinstance(part, nn.Module):
+        return modules([part])
     for kind, way in _WAYS:
         if isinstance(part, kind):
             return way(part)
-    if hasattr(part, "bit_generator"):  # NumPy's
-        return _keep_numpy(part)
-    if hasattr(part, "state_dict") and hasattr(part, "load_state_dict"):
-        return _keep_stateful(part)
+    if isinstance(part, _NumPyGenerator):
+        return _numpy(part)
+    if isinstance(part, Stateful):
+        return _stateful(part)
     hint = "wrap the loader in lehr.Batches" if hasattr(part, "__next__") else "give it state_dict and load_state_dict"
     raise TypeError(
-        f"restore: a {type(part).__name__} cannot be put back; {hint}, or leave it out if it does not change"
+        f"a {type(part).__name__} cannot be put back after a trial; {hint}, or leave it out if it does not change"
     )
 
 
-class _Held:
-    """A tensor, the memory behind it, and a copy of what it holds."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        if is_lazy(tensor):
-            raise ValueError("restore: the model has lazy layers without weights yet; run one forward pass first")
-        self.tensor = tensor
-        self.memory = tensor.detach()
-        self.copy = _copy(tensor)
-
-    def put_back(self) -> None:
-        now = self.tensor.detach()
-        if (now.dtype, now.shape) != (self.memory.dtype, self.memory.shape) or _address(now) != _address(self.memory):
-            self.tensor.data = self.memory  # somebody swapped it, as for averaged weights, and owns what is there now
-        self.tensor.copy_(self.copy)
+# -- tensors and modules ---------------------------------------------------------------------------------------
 
 
-class _HeldParameter:
+class _Parameter:
     """A parameter, its gradient, and whether it wants one."""
 
     def __init__(self, parameter: Tensor) -> None:
-        self.held = _Held(parameter)
-        self.gradient = None if parameter.grad is None else _Held(parameter.grad)
+        if is_lazy(parameter):
+            raise ValueError("the model has lazy layers without weights yet; run one forward pass before a trial")
+        self.parameter = parameter
+        self.gradient = parameter.grad
         self.wants = parameter.requires_grad
+        self.memory = parameter.detach()
+        self.copy = parameter.detach().clone()
+        self.gradient_copy = None if parameter.grad is None else parameter.grad.detach().clone()
 
     def put_back(self) -> None:
-        parameter = self.held.tensor
-        self.held.put_back()
-        parameter.requires_grad_(self.wants)
-        parameter.grad = None if self.gradient is None else self.gradient.tensor
-        if self.gradient is not None:
-            self.gradient.put_back()
+        now = self.parameter.detach()
+        if (now.dtype, now.shape) != (self.memory.dtype, self.memory.shape) or _address(now) != _address(self.memory):
+            self.parameter.data = self.memory  # swapped, as for averaged weights, whose owner has what is there now
+        self.parameter.copy_(self.copy)
+        self.parameter.requires_grad_(self.wants)
+        self.parameter.grad = self.gradient
+        if self.gradient is not None and self.gradient_copy is not None:
+            self.gradient.copy_(self.gradient_copy)
 
 
-def _keep_module(model: nn.Module) -> PutBack:
-    modules = list(model.modules())
-    holders: list[dict[str, Any]] = [h for m in modules for h in (m._modules, m._parameters, m._buffers)]
-    parts = [(holder, dict(holder)) for holder in holders]
-    parameters = [_HeldParameter(parameter) for parameter in model.parameters()]
-    buffers = [_Held(buffer) for buffer in model.buffers()]
-    modes = [(module, module.training) for module in modules]
+_OF_TORCH: Final = frozenset(vars(nn.Module())) | {"_compiled_call_impl", "_c", "_concrete_type", "_flat_weights"}
+"""Attributes of every module that torch keeps; the containers among them are put back one by one."""
+
+
+def modules(parts: Iterable[nn.Module], known: Collection[int] = ()) -> Restore:
+    """Note all that modules own: parameters with gradients, buffers, submodules, modes, extra state and attributes.
+
+    Args:
+        parts: the modules, with all that is inside them.
+        known: ids of parameters that are not to be copied.
+    """
+    every = list({id(module): module for part in parts for module in part.modules()}.values())
+    parameters = {id(p): p for module in every for p in module.parameters(recurse=False)}
+    buffers = {id(b): b for module in every for b in module.buffers(recurse=False)}
+    skip = {*known, *parameters, *buffers}
+    containers: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (holder, dict(holder))
+        for module in every
+        if not _is_script(module)  # whose containers are views that cannot be filled
+        for holder in (module._modules, module._parameters, module._buffers)
+    ]
+    values = [_Parameter(parameter) for key, parameter in parameters.items() if key not in known]
+    contents = [refill for buffer in buffers.values() if (refill := keep_contents(buffer)) is not None]
+    modes = [(module, module.training) for module in every]
+    attributes = [
+        _script_attributes(module, skip) if _is_script(module) else _attributes(module, skip) for module in every
+    ]
+    extra = [put_back for module in every if (put_back := _extra_state(module)) is not None]
 
     @torch.no_grad()
-    def put_back() -> None:
-        for holder, entries in parts:
+    def restore() -> None:
+        for holder, entries in containers:
             holder.clear()
             holder.update(entries)
-        for parameter in parameters:
+        for parameter in values:
             parameter.put_back()
-        for buffer in buffers:
-            buffer.put_back()
+        for put_back in (*attributes, *contents, *extra):
+            put_back()
         for module, training in modes:
             module.training = training
 
-    return put_back
+    return restore
 
 
-def _keep_optimizer(optimizer: Optimizer, known: Collection[int]) -> PutBack:
-    groups = [(group, _entries(group)) for group in optimizer.param_groups]
-    states = {id(key): (key, state, _entries(state)) for key, state in optimizer.state.items()}
-    simple = (bool, int, float, str, type(None))
-    marks = {name: value for name, value in vars(optimizer).items() if isinstance(value, simple)}
-    parameters = [_HeldParameter(p) for group in optimizer.param_groups for p in group["params"] if id(p) not in known]
-    inner = [keep(value, known) for value in vars(optimizer).values() if isinstance(value, Optimizer)]
+def _is_script(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def _attributes(module: nn.Module, known: Collection[int]) -> Restore:
+    """State that is neither parameter nor buffer: counters, caches, the sums of a metric."""
+    own = {name: value for name, value in vars(module).items() if name not in _OF_TORCH}
+    contents = [refill for value in own.values() if (refill := keep_contents(value, known)) is not None]
+
+    def restore() -> None:
+        values = vars(module)
+        for name in [name for name in values if name not in own and name not in _OF_TORCH]:
+            del values[name]
+        values.update(own)
+        for refill in contents:
+            refill()
+
+    return restore
+
+
+def _script_attributes(module: nn.Module, known: Collection[int]) -> Restore:
+    """The attributes of a scripted module, which live outside Python; a loaded one does not tell what it has."""
+    kind = vars(module).get("_concrete_type")
+    names = (
+        [] if kind is None else [name for name, (_, is_parameter) in kind.get_attributes().items() if not is_parameter]
+    )
+    own = {name: getattr(module, name) for name in names if name not in vars(nn.Module())}
+    contents = [refill for value in own.values() if (refill := keep_contents(value, known)) is not None]
+    copies = {name: copy_state(value) for name, value in own.items() if not isinstance(value, Tensor)}
+
+    def restore() -> None:
+        for name, value in own.items():
+            setattr(module, name, copies.get(name, value))
+        for refill in contents:
+            refill()
+
+    return restore
+
+
+def _extra_state(module: nn.Module) -> Restore | None:
+    if type(module).get_extra_state is nn.Module.get_extra_state:
+        return None
+    state = deepcopy(module.get_extra_state())
+    if type(module).set_extra_state is nn.Module.set_extra_state:
+        raise ValueError(f"a {type(module).__name__} gives extra state but takes none back; give it set_extra_state")
+    return lambda: module.set_extra_state(deepcopy(state))
+
+
+# -- optimizers ------------------------------------------------------------------------------------------------
+
+_OF_OPTIMIZER: Final = frozenset({"param_groups", "state", "defaults", "_warned_capturable_if_run_uncaptured"})
+
+
+def _optimizer(optimizer: Optimizer, known: Collection[int]) -> Restore:
+    """The optimizer, those inside it, and the parameters they update."""
+    every = [optimizer, *inside(optimizer)]
+    parameters = {id(p): p for one in every for group in one.param_groups for p in group["params"]}
+    skip = {*known, *parameters}
+    values = [_Parameter(parameter) for key, parameter in parameters.items() if key not in known]
+    restores = [_optimizer_alone(one, skip) for one in every]
 
     @torch.no_grad()
-    def put_back() -> None:
+    def restore() -> None:
+        for put_back in restores:
+            put_back()
+        for parameter in values:
+            parameter.put_back()
+
+    return restore
+
+
+def _optimizer_alone(optimizer: Optimizer, known: Collection[int]) -> Restore:
+    groups = [(group, _entries(group)) for group in optimizer.param_groups]
+    state = {id(key): (key, value, _entries(value)) for key, value in optimizer.state.items()}
+    own = {name: value for name, value in vars(optimizer).items() if name not in _OF_OPTIMIZER and "hooks" not in name}
+    contents = [refill for value in own.values() if (refill := keep_contents(value, known)) is not None]
+
+    def restore() -> None:
         optimizer.param_groups[:] = [group for group, _ in groups]
         for group, entries in groups:
             _refill(group, entries)
-        for key in [key for key in optimizer.state if id(key) not in states]:
+        for key in [key for key in optimizer.state if id(key) not in state]:
             del optimizer.state[key]
-        for key, state, entries in states.values():
-            optimizer.state[key] = state
-            _refill(state, entries)
-        for held in parameters:
-            held.put_back()
-        vars(optimizer).update(marks)
-        for put_inner_back in inner:
-            put_inner_back()
+        for key, value, entries in state.values():
+            optimizer.state[key] = value
+            _refill(value, entries)
+        vars(optimizer).update(own)
+        for refill in contents:
+            refill()
 
-    return put_back
+    return restore
 
 
-def _keep_scaler(scaler: torch.amp.GradScaler) -> PutBack:
-    kept = {name: (value, _copy(value)) for name, value in vars(scaler).items() if name != "_per_optimizer_states"}
+def _entries(holder: Any) -> dict[str, tuple[Any, Any]] | None:
+    """Each entry of a group or of a parameter's state, and a copy of what it holds; None for state of another kind."""
+    if not isinstance(holder, dict):
+        return None
+    return {key: (value, list(value) if key == "params" else copy_state(value)) for key, value in holder.items()}
+
+
+def _refill(holder: Any, entries: dict[str, tuple[Any, Any]] | None) -> None:
+    if entries is None:
+        return
+    holder.clear()
+    for key, (value, copy) in entries.items():
+        if isinstance(value, Tensor):
+            value.copy_(copy)
+            holder[key] = value
+        elif key == "params":
+            value[:] = copy
+            holder[key] = value
+        else:
+            holder[key] = copy_state(copy)  # the copy may be needed once more
+
+
+# -- the rest --------------------------------------------------------------------------------------------------
+
+
+def _scaler(scaler: torch.amp.GradScaler) -> Restore:
+    values = {
+        name: (value, copy_state(value)) for name, value in vars(scaler).items() if name != "_per_optimizer_states"
+    }
     stages = {key: dict(stage) for key, stage in scaler._per_optimizer_states.items()}
 
     @torch.no_grad()
-    def put_back() -> None:
-        for name, (value, held) in kept.items():
+    def restore() -> None:
+        for name, (value, copy) in values.items():
             setattr(scaler, name, value)
-            _fill(value, held)
+            if isinstance(value, Tensor):
+                value.copy_(copy)
         scaler._per_optimizer_states.clear()
-        scaler._per_optimizer_states.update(stages)
+        scaler._per_optimizer_states.update({key: dict(stage) for key, stage in stages.items()})
 
-    return put_back
+    return restore
 
 
-def _keep_generator(generator: torch.Generator) -> PutBack:
+def _generator(generator: torch.Generator) -> Restore:
     state = generator.get_state()
 
-    def put_back() -> None:
+    def restore() -> None:
         generator.set_state(state)
 
-    return put_back
+    return restore
 
 
-def _keep_python(generator: random.Random) -> PutBack:
+def _python(generator: random.Random) -> Restore:
     state = generator.getstate()
     return lambda: generator.setstate(state)
 
 
-def _keep_numpy(generator: Any) -> PutBack:
+def _numpy(generator: _NumPyGenerator) -> Restore:
     state = deepcopy(generator.bit_generator.state)
 
-    def put_back() -> None:
+    def restore() -> None:
         generator.bit_generator.state = state
 
-    return put_back
+    return restore
 
 
-def _keep_stateful(part: Any) -> PutBack:
-    state = deepcopy(part.state_dict())
+def _stateful(part: Stateful) -> Restore:
+    state = copy_state(part.state_dict())
 
-    def put_back() -> None:
+    def restore() -> None:
         part.load_state_dict(state)
 
-    return put_back
-
-
-def _entries(holder: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Each entry, and a copy of what it holds."""
-    return {key: (value, list(value) if key == "params" else _copy(value)) for key, value in holder.items()}
-
-
-def _refill(holder: dict[str, Any], entries: dict[str, tuple[Any, Any]]) -> None:
-    holder.clear()
-    for key, (value, held) in entries.items():
-        if isinstance(value, Tensor):
-            _fill(value, held)
-            holder[key] = value
-        elif key == "params":
-            value[:] = held
-            holder[key] = value
-        else:
-            holder[key] = held
-
-
-def _copy(value: Any) -> Any:
-    return value.detach().clone() if isinstance(value, Tensor) else deepcopy(value)
+    return restore
 
 
 def _address(tensor: Tensor) -> int | None:
@@ -202,15 +307,9 @@ def _address(tensor: Tensor) -> int | None:
         return None
 
 
-def _fill(value: Any, held: Any) -> None:
-    if isinstance(value, Tensor):
-        value.copy_(held)
-
-
-_WAYS: tuple[tuple[Any, Callable[[Any], PutBack]], ...] = (
-    (nn.Module, _keep_module),
-    (torch.amp.GradScaler, _keep_scaler),
-    (torch.Generator, _keep_generator),
-    (random.Random, _keep_python),
-    (Batches, Batches.keep),
+_WAYS: tuple[tuple[Any, Callable[[Any], Restore]], ...] = (
+    (torch.amp.GradScaler, _scaler),
+    (torch.Generator, _generator),
+    (random.Random, _python),
+    (Batches, Batches.mark),
 )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 
 from lehr.budget import Budget
-from lehr.state import parts_of, untouched
+from lehr.training import Training
+from lehr.training.training import check_training
 
 RESAMPLES: Final = 1_000
 
@@ -94,10 +95,9 @@ class Plan:
 
 
 def plan(
-    train_step: Callable[[], Any],
-    budget: Budget,
+    training: Training,
+    budget: str | Budget,
     *,
-    restore: Iterable[Any],
     steps: int = 20,
     warmup: int = 3,
     now: Callable[[], float] = time.perf_counter,
@@ -110,10 +110,9 @@ def plan(
     checkpoints, or a machine that slows down later; time those and leave room.
 
     Args:
-        train_step: makes one update, as your training loop does; what it returns is ignored.
-        budget: what there is to spend; `steps_per_epoch`, `samples_per_step` and `tokens_per_step` may be given beside
-            seconds, and are then planned for.
-        restore: what the updates change, as for `untouched`: model, optimizer, data.
+        training: whose updates to time.
+        budget: what there is to spend, as text such as "30min" or as a `Budget`; `steps_per_epoch`, `samples_per_step`
+            and `tokens_per_step` may be given beside seconds, and are then planned for.
         steps: how many updates to time, at least 2.
         warmup: how many updates to make before that, untimed: the first ones compile and allocate.
         now: a clock in seconds.
@@ -123,26 +122,25 @@ def plan(
 
     >>> model = torch.nn.Linear(10, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> def train_step():
-    ...     model(torch.randn(8, 10)).square().mean().backward()
-    ...     optimizer.step()
-    >>> found = plan(train_step, Budget(seconds=60, steps_per_epoch=100), restore=[model, optimizer])
-    >>> found.updates.low <= found.updates.value <= found.updates.high
+    >>> loader = torch.utils.data.DataLoader(torch.randn(64, 10), batch_size=8)
+    >>> training = Training(model, optimizer, loader, lambda model, x: model(x).square().mean())
+    >>> estimate = plan(training, "60s")
+    >>> estimate.updates.low <= estimate.updates.value <= estimate.updates.high
     True
     """
     for name, value, least in (("steps", steps, 2), ("warmup", warmup, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"plan: {name} must be a whole number of updates, at least {least}; got {value!r}")
-    if not isinstance(budget, Budget):
-        raise TypeError(f"plan: budget must be a lehr.Budget, such as Budget(seconds=600); got {budget!r}")
+    check_training("plan", training)
+    budget = training.budget(budget)
     if budget.endless:
         raise ValueError("plan: budget has no end, so there is nothing to plan")
     if budget.updates is None and budget.unit != "seconds":
         raise ValueError(f"plan: give {budget.unit}_per_step to Budget, or it is not known how many an update spends")
-    with untouched(*parts_of(restore)):
+    with training.untouched():
         for _ in range(warmup):
-            train_step()
-        took = tuple(_timed(train_step, now) for _ in range(steps))
+            training.step()
+        took = tuple(_timed(training.step, now) for _ in range(steps))
     if not any(took):
         raise ValueError("plan: the updates took no time by the clock `now`; give one that is finer")
     each = _mean_of(took)
@@ -155,10 +153,10 @@ def plan(
     return Plan(budget, took, updates, seconds)
 
 
-def _timed(train_step: Callable[[], Any], now: Callable[[], float]) -> float:
+def _timed(update: Callable[[], Any], now: Callable[[], float]) -> float:
     _wait()
     began = now()
-    train_step()
+    update()
     _wait()
     return now() - began
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, Self
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.scheduler import ranks
-from lehr.scheduler.param_groups import base_rates, set_rate
-from lehr.state import parts_of, untouched
+from lehr.scheduler.param_groups import base_rates, groups_of, peak_of, set_rates
+from lehr.training import Training
+from lehr.training.training import check_training
+from lehr.training.update import OutOfData
 from lehr.trials.curve import noise
 from lehr.trials.result import Ending, RangeTestResult
 
@@ -29,10 +30,8 @@ SETTLED: Final = 10
 
 
 def range_test(
-    train_step: Callable[[], Any],
-    optimizer: Optimizer | Sequence[Optimizer],
+    training: Training,
     *,
-    restore: Iterable[Any],
     low: float = 1e-6,
     high: float = 10.0,
     steps: int = 200,
@@ -46,17 +45,14 @@ def range_test(
 
         exp: lr_i = low (high / low)^(i / (steps - 1));  linear: lr_i = low + (high - low) i / (steps - 1)
 
-    `train_step` is yours, so it may accumulate gradients, scale them, clip, compile, or step a scheduler (whose rates
-    are overwritten). Over several processes the losses are averaged, and all stop together with the same answer; return
-    a metric on all or on none. The test stops early when the loss is not finite, or, after ten updates, when it and its
-    running mean have for three updates been above where they began, and above their lowest by `diverge` times the fall
-    so far (or three times the scatter, if that is more); both work for negative losses.
+    Groups keep their ratios to the first one that trains. Over several processes the losses are averaged, and all stop
+    together with the same answer. The test stops early when the loss is not finite, or, after ten updates, when it and
+    its running mean have for three updates been above where they began, and above their lowest by `diverge` times the
+    fall so far (or three times the scatter, if that is more); both work for negative losses.
 
     Args:
-        train_step: makes one update; returns the loss, a number or a tensor of one, or a pair of loss and metric.
-        optimizer: whose rate to set, or several; groups keep their ratios to the first one.
-        restore: what the updates change, as for `untouched`: model, scaler, schedulers, data (`Batches`), ...
-        low: first rate of the first group, above 0.
+        training: what to train. If its loss gives metrics, the first of them is noted as well.
+        low: first rate of the first group that trains, above 0.
         high: last one, above `low`.
         steps: updates to make, at least 2.
         mode: whether rates rise by factors or by differences; Smith's own test is linear.
@@ -66,51 +62,49 @@ def range_test(
         diverge: how far the loss may rise, in units of its fall.
 
     Raises:
-        ValueError: if an argument makes no sense, `train_step` returns no loss, or it steps a scheduler that is not in
-            `restore`.
+        ValueError: if an argument makes no sense, or the training steps a scheduler that it does not name.
 
     Source: Smith 2017 (arXiv 1506.01186), section 3.3.
 
     >>> model = torch.nn.Linear(4, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    >>> inputs = torch.randn(64, 4)
-    >>> def train_step():
-    ...     optimizer.zero_grad()
-    ...     loss = (model(inputs) - inputs.sum(1, keepdim=True)).square().mean()
-    ...     loss.backward()
-    ...     optimizer.step()
-    ...     return loss
-    >>> found = range_test(train_step, optimizer, restore=[model], low=1e-4, high=10.0, steps=100)
-    >>> found.ending, 0.1 < found.edge() < 3.0
+    >>> loader = torch.utils.data.DataLoader(torch.randn(64, 4), batch_size=64)
+    >>> training = Training(model, optimizer, loader, lambda model, x: (model(x) - x.sum(1, keepdim=True)).square().mean())
+    >>> result = range_test(training, low=1e-4, high=10.0, steps=100)
+    >>> result.ending, 0.1 < result.edge() < 3.0
     ('diverged', True)
     """
     _check(low, high, steps, mode, evaluate_every, diverge)
-    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    parts = [*optimizers, *parts_of(restore)]
-    ratios = _ratios(optimizers)
-    watched = not any(isinstance(part, LRScheduler) or hasattr(part, "optimizer") for part in parts)
+    check_training("range_test", training)
+    bases = base_rates(training.optimizers)
+    first = peak_of("range_test", bases)
     test = _Test(higher_is_better, diverge)
-    with untouched(*parts), _Setter(optimizers, ratios) as setter:
+    watched = not training.has_schedulers
+    with training.untouched(), _Setter(training.optimizers, [base / first for base in bases]) as setter:
         for index in range(steps):
             share = index / (steps - 1)
             setter.rate = low * (high / low) ** share if mode == "exp" else low + (high - low) * share
             setter.set_all()
-            test.add(setter.rate, train_step())
+            try:
+                loss = training.step()
+            except OutOfData:
+                break
+            test.add(setter.rate, loss, next(iter(training.metrics.values()), None))
             if watched:
                 setter.check()
             if test.ending != "high":
                 break
             if evaluate is not None and (index + 1) % evaluate_every == 0:
                 test.evaluations.append((setter.rate, float(ranks.mean(_number("evaluation", evaluate())))))
-    return test.found(evaluated=evaluate is not None)
+    return test.result(evaluated=evaluate is not None)
 
 
 class _Setter:
     """Sets the rate before a step and again at the update itself, in case a scheduler has come in between."""
 
-    def __init__(self, optimizers: list[Optimizer], ratios: list[list[float]]) -> None:
+    def __init__(self, optimizers: Sequence[Optimizer], ratios: Sequence[float]) -> None:
         self.rate = 0.0
-        self._ratios = dict(zip(map(id, optimizers), ratios, strict=True))
+        self._ratios = ratios
         self._optimizers = optimizers
 
     def __enter__(self) -> Self:
@@ -122,21 +116,19 @@ class _Setter:
             hook.remove()
 
     def set_all(self) -> None:
-        for each in self._optimizers:
-            set_rate(each, [self.rate * ratio for ratio in self._ratios[id(each)]])
+        set_rates(self._optimizers, [self.rate * ratio for ratio in self._ratios])
 
     def check(self) -> None:
-        for each in self._optimizers:
-            for group, ratio in zip(each.param_groups, self._ratios[id(each)], strict=False):
-                if not math.isclose(float(group["lr"]), self.rate * ratio, rel_tol=1e-5):
-                    raise ValueError(
-                        "range_test: train_step changed the learning rate itself; put the scheduler that does so in "
-                        "restore"
-                    )
+        for group, ratio in zip(groups_of(self._optimizers), self._ratios, strict=False):
+            if not math.isclose(float(group["lr"]), self.rate * ratio, rel_tol=1e-5):
+                raise ValueError(
+                    "range_test: the training changes the learning rate itself; name the scheduler that does so in its "
+                    "touches"
+                )
 
     def _at_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         if not torch.compiler.is_compiling():  # there it would be traced as a constant
-            set_rate(optimizer, [self.rate * ratio for ratio in self._ratios[id(optimizer)]])
+            self.set_all()
 
 
 class _Test:
@@ -154,15 +146,14 @@ class _Test:
         self._first = self._best = math.nan
         self._above = 0
 
-    def add(self, rate: float, returned: Any) -> None:
-        loss, metric = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, None)
+    def add(self, rate: float, loss: Any, metric: Any) -> None:
         number = float(ranks.mean(_number("loss", loss)))
         self.rates.append(rate)
         self.losses.append(number)
         if metric is not None:
             self.metrics.append(float(ranks.mean(_number("metric", metric))))
         if len(self.metrics) not in (0, len(self.losses)):
-            raise ValueError("range_test: train_step must return a metric at each update, or at none")
+            raise ValueError("range_test: the training's loss must give a metric at each update, or at none")
         if not math.isfinite(number):
             self.ending = "not finite"
         elif self._diverged(number):
@@ -186,7 +177,7 @@ class _Test:
         self._above = self._above + 1 if min(mean, loss) > limit else 0
         return self._above >= PATIENCE
 
-    def found(self, *, evaluated: bool) -> RangeTestResult:
+    def result(self, *, evaluated: bool) -> RangeTestResult:
         return RangeTestResult(
             self.rates, self.losses, self.metrics or None, self.evaluations if evaluated else None, self.ending,
             self._higher_is_better,
@@ -201,17 +192,6 @@ def _number(what: str, value: Any) -> float:
             f"range_test: the {what} must come back as one number; got {value!r:.80}"
             + (". Does it end with `return loss`?" if value is None else "")
         ) from None
-
-
-def _ratios(optimizers: list[Optimizer]) -> list[list[float]]:
-    """Each group's rate over that of the very first."""
-    if not optimizers or not all(isinstance(each, Optimizer) for each in optimizers):
-        raise TypeError("range_test: optimizer must be a torch.optim.Optimizer, or several")
-    bases = [base_rates(each) for each in optimizers]
-    first = bases[0][0]
-    if not first > 0.0:
-        raise ValueError("range_test: the first parameter group needs a rate above 0, to keep the groups' ratios")
-    return [[base / first for base in each] for each in bases]
 
 
 def _check(low: float, high: float, steps: int, mode: str, evaluate_every: int, diverge: float) -> None:

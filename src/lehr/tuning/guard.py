@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 START: Final = 0.03
 """Up to which share of the budget the loss counts as that of the start."""
@@ -31,17 +31,26 @@ STUCK: Final = 0.97
 """Above which share of the loss at the start training has not begun."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Guard:
     """The training loss, smoothed, beside what it was at the start and at its best since weights were put back.
 
+    Args:
+        loss: the smoothed loss.
+        start: what it was at the start.
+        seen: how many losses were seen.
+        variance: of the losses about the smoothed one.
+        calm: what the variance was at the start.
+        memory: over how many updates the loss is smoothed.
+        best: the lowest smoothed loss.
+        finite: whether the last loss was finite.
+
     >>> guard = Guard()
     >>> for update in range(50):
-    ...     guard.see(2.0, update / 100)
+    ...     guard = guard.see(2.0, update / 100)
     >>> guard.blown, guard.stuck
     (False, True)
-    >>> guard.see(float("nan"), 0.5)
-    >>> guard.blown
+    >>> guard.see(float("nan"), 0.5).blown
     True
     """
 
@@ -54,22 +63,19 @@ class Guard:
     best: float = math.inf
     finite: bool = True
 
-    def see(self, loss: float, progress: float) -> None:
-        """Note the loss of an update at that progress."""
-        self.finite = math.isfinite(loss)
-        self.seen += 1
-        if not self.finite:
-            return
-        if math.isnan(self.loss):
-            self.loss = loss
-        if progress > 0.0:
-            self.memory = max(SHORTEST, MEMORY * self.seen / progress)
-        weight = max(1.0 / self.memory, 1.0 / self.seen)
-        self.variance += weight * ((loss - self.loss) ** 2 - self.variance)
-        self.loss += weight * (loss - self.loss)
-        if progress < START or self.seen <= FEWEST:
-            self.start, self.calm = self.loss, self.variance
-        self.best = min(self.best, self.loss)
+    def see(self, loss: float, progress: float) -> Guard:
+        """The guard after the loss of an update at that progress."""
+        seen = self.seen + 1
+        if not math.isfinite(loss):
+            return replace(self, seen=seen, finite=False)
+        smooth = loss if math.isnan(self.loss) else self.loss
+        memory = max(SHORTEST, MEMORY * seen / progress) if progress > 0.0 else self.memory
+        weight = max(1.0 / memory, 1.0 / seen)
+        variance = self.variance + weight * ((loss - smooth) ** 2 - self.variance)
+        smooth += weight * (loss - smooth)
+        early = progress < START or seen <= FEWEST
+        start, calm = (smooth, variance) if early else (self.start, self.calm)
+        return Guard(smooth, start, seen, variance, calm, memory, min(self.best, smooth), finite=True)
 
     @property
     def blown(self) -> bool:
@@ -90,14 +96,6 @@ class Guard:
         """Of the smoothed loss, from the scatter at the start."""
         return math.sqrt(self.calm / self.memory)
 
-    def forget(self) -> None:
-        """Weights were put back: the loss is that of the start until news come."""
-        self.loss, self.best, self.finite = self.start, math.inf, True
-
-    def state_dict(self) -> dict[str, Any]:
-        """What to remember."""
-        return asdict(self)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from it."""
-        vars(self).update(state)
+    def forget(self) -> Guard:
+        """The guard after weights were put back: the loss is that of the start until news come."""
+        return replace(self, loss=self.start, best=math.inf, finite=True)

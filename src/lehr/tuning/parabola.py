@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Final
 
+from lehr.policy import Look
+
 FAR: Final = 20.0
 """Over how many steps the loss must run straight for its end to be out of sight."""
 
@@ -75,6 +77,16 @@ def fit_parabola(factors: Sequence[float], losses: Sequence[Sequence[float]]) ->
         )
     slopes, curvatures = zip(*(_through(factors, batch) for batch in losses), strict=True)
     return Parabola(fmean(slopes), fmean(curvatures), _error(slopes), _error(curvatures))
+
+
+def parabola_along(look: Look) -> Parabola:
+    """The parabola through one batch's losses at -1, 0 and 1 steps, taken at its word.
+
+    >>> parabola_along(ExactLook(lambda r: (1.0 - r) ** 2)).minimiser
+    1.0
+    """
+    steps = (-1.0, 0.0, 1.0)
+    return fit_parabola(steps, [[look.losses(step, 1)[0] for step in steps]])
 
 
 def _through(factors: Sequence[float], losses: Sequence[float]) -> tuple[float, float]:

@@ -12,7 +12,7 @@ KEEP: Final = 0.6
 """How much of the past each new probe leaves."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pool:
     """Parabolas of different learning rates, pooled with exponentially falling weights.
 
@@ -20,9 +20,13 @@ class Pool:
 
     A step is proportional to the rate, so slope / lr and curvature / lr^2 are what probes have in common.
 
-    >>> pool = Pool()
-    >>> pool.add(0.1, Parabola(slope=0.4, curvature=0.2, slope_error=0.01))
-    >>> pool.add(0.2, Parabola(slope=0.8, curvature=0.8, slope_error=0.01))
+    Args:
+        slope: G.
+        curvature: K.
+        variance: of G.
+
+    >>> pool = Pool().add(0.1, Parabola(slope=0.4, curvature=0.2, slope_error=0.01))
+    >>> pool = pool.add(0.2, Parabola(slope=0.8, curvature=0.8, slope_error=0.01))
     >>> pool.at(0.1).minimiser, pool.falls(2.0)
     (2.0, True)
     """
@@ -31,12 +35,14 @@ class Pool:
     curvature: float = 0.0
     variance: float = 0.0
 
-    def add(self, lr: float, parabola: Parabola) -> None:
-        """Add what was seen at that rate."""
+    def add(self, lr: float, parabola: Parabola) -> Pool:
+        """The pool with what was seen at that rate."""
         new = 1.0 - KEEP
-        self.slope = KEEP * self.slope + new * parabola.slope / lr
-        self.curvature = KEEP * self.curvature + new * parabola.curvature / lr**2
-        self.variance = KEEP**2 * self.variance + (new * parabola.slope_error / lr) ** 2
+        return Pool(
+            KEEP * self.slope + new * parabola.slope / lr,
+            KEEP * self.curvature + new * parabola.curvature / lr**2,
+            KEEP**2 * self.variance + (new * parabola.slope_error / lr) ** 2,
+        )
 
     def falls(self, errors: float) -> bool:
         """Whether the loss falls along the steps, by more than so many standard errors."""

@@ -1,0 +1,80 @@
+"""Weights and optimizer state to go back to when training breaks down, which fit into a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from lehr.state.nested import copy_state
+
+
+class Fallback:
+    """A copy of what optimizers update, of their state, and of the buffers of modules.
+
+    Args:
+        optimizers: whose parameters and state.
+        modules: whose buffers.
+
+    >>> weight = torch.nn.Parameter(torch.ones(1))
+    >>> optimizer = torch.optim.SGD([weight], lr=1.0)
+    >>> fallback = Fallback([optimizer])
+    >>> with torch.no_grad(): weight.fill_(5.0)
+    Parameter containing:
+    tensor([5.], requires_grad=True)
+    >>> fallback.put_back([optimizer]); weight.item()
+    1.0
+    """
+
+    def __init__(self, optimizers: Sequence[Optimizer], modules: Sequence[nn.Module] = ()) -> None:
+        pairs = _parameters(optimizers)
+        self.parameters = [parameter.detach().clone() for _, parameter in pairs]
+        self.state = [copy_state(dict(optimizer.state.get(parameter, {}))) for optimizer, parameter in pairs]
+        self.buffers = [buffer.detach().clone() for buffer in _buffers(modules)]
+
+    @torch.no_grad()
+    def put_back(self, optimizers: Sequence[Optimizer], modules: Sequence[nn.Module] = ()) -> None:
+        """Fill everything in place; gradients, which belong to the weights that are given up, become zero."""
+        pairs = _parameters(optimizers)[: len(self.parameters)]  # others may have joined since
+        for (optimizer, parameter), copy, state in zip(pairs, self.parameters, self.state, strict=True):
+            parameter.copy_(copy)
+            _fill(optimizer, parameter, state)
+            if parameter.grad is not None:
+                parameter.grad.zero_()
+        for buffer, copy in zip(_buffers(modules), self.buffers, strict=False):
+            buffer.copy_(copy)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The copies themselves, in lists."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any]) -> Fallback:
+        """The fallback that `state_dict` came from."""
+        fallback = cls.__new__(cls)
+        vars(fallback).update({name: state[name] for name in ("parameters", "state", "buffers")})
+        return fallback
+
+
+def _parameters(optimizers: Sequence[Optimizer]) -> list[tuple[Optimizer, Tensor]]:
+    return [(one, parameter) for one in optimizers for group in one.param_groups for parameter in group["params"]]
+
+
+def _buffers(modules: Sequence[nn.Module]) -> list[Tensor]:
+    return list({id(buffer): buffer for module in modules for buffer in module.buffers()}.values())
+
+
+def _fill(optimizer: Optimizer, parameter: Tensor, state: Mapping[str, Any]) -> None:
+    """In place where there is a place, so that compiled steps find what they hold."""
+    if not state:
+        optimizer.state.pop(parameter, None)
+        return
+    now = optimizer.state[parameter]
+    for key, value in state.items():
+        if isinstance(value, Tensor) and isinstance(now.get(key), Tensor) and now[key].shape == value.shape:
+            now[key].copy_(value)
+        else:
+            now[key] = value.to(parameter.device, copy=True) if isinstance(value, Tensor) else copy_state(value)

@@ -1,0 +1,421 @@
+"""The training: how somebody makes an update, as one noun that every procedure takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from numbers import Real
+from typing import Any, Final, final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lehr.budget import Budget
+from lehr.scheduler import Scheduler
+from lehr.scheduler.param_groups import base_rates, peak_of
+from lehr.scheduler.scheduler import rescale
+from lehr.state import Batches, RandomState, untouched
+from lehr.state.nested import Restore
+from lehr.state.optimizers import unwrapped
+from lehr.state.snapshots import Stateful, modules, snapshot
+from lehr.training.loss_update import LossUpdate
+from lehr.training.placement import device_of
+from lehr.training.probe import Probe
+from lehr.training.step_update import StepUpdate
+from lehr.training.update import OutOfData, Update
+
+LOOKS: Final = 3
+"""How many batches a look along the step sees."""
+
+
+@final
+class Training:
+    """How you make an update: the model, its optimizer or several, the batches and the loss.
+
+    Every procedure takes it: `plan`, `range_test`, `Scheduler`, `Probe`, `fit`. It knows what an update changes, so that
+    trials put all of that back by themselves: the model with its buffers, modes and extra state, optimizers and those
+    inside them, the scaler, the data and the random numbers.
+
+    An update draws `accumulate` batches, adds up their gradients, unscales and clips them, and steps every optimizer.
+
+    Args:
+        model: the module that is trained.
+        optimizer: its optimizer, or several that step together.
+        batches: a `DataLoader` or any other iterable, or a function that returns an iterator for each epoch. It is gone
+            round for ever, in the order that it gives.
+        loss: model, batch -> loss, a tensor of one; or a pair of the loss and metrics by name.
+        device: where batches go; where the model is, if not given.
+        autocast: the type of automatic mixed precision, such as `torch.bfloat16`; None for none.
+        scaler: the gradient scaler, for `torch.float16`.
+        accumulate: batches whose gradients make one update, at least 1.
+        clip_norm: largest norm of an update's gradient, above 0; None does not clip.
+        touches: what else an update changes: a second network, an average of weights, a scheduler of another kind.
+        amount: batch -> samples or tokens in it, for a budget in those; the length of its first tensor if not given.
+
+    Raises:
+        TypeError: if an argument is of the wrong kind.
+        ValueError: if an argument is out of range, or no parameter of the optimizers is the model's.
+
+    >>> model = torch.nn.Linear(4, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> loader = torch.utils.data.DataLoader(torch.randn(64, 4), batch_size=16)
+    >>> training = Training(model, optimizer, loader, lambda model, x: (model(x) - x.sum(1, keepdim=True)).square().mean())
+    >>> scheduler = Scheduler(training, Linear(), training.budget("2ep"))
+    >>> losses = [loss.item() for loss in training.run(scheduler)]
+    >>> len(losses), losses[-1] < losses[0]
+    (8, True)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer | Sequence[Optimizer],
+        batches: Iterable[Any] | Callable[[], Iterator[Any]],
+        loss: Callable[[Any, Any], Any],
+        *,
+        device: torch.device | str | None = None,
+        autocast: torch.dtype | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        touches: Sequence[Any] = (),
+        amount: Callable[[Any], float] | None = None,
+    ) -> None:
+        _check(model, loss, accumulate, clip_norm, scaler, autocast, amount)
+        given = _optimizers(optimizer)
+        more = [loss] if isinstance(loss, nn.Module) else []
+        self._sort([model, *given, *more, *touches, *([] if scaler is None else [scaler])])
+        known = {id(parameter) for module in self.modules for parameter in module.parameters()}
+        if not any(id(p) in known for one in self.optimizers for group in one.param_groups for p in group["params"]):
+            raise ValueError("Training: optimizer updates no parameter of model; build it from model.parameters()")
+        self.batches: Batches[Any] = batches if isinstance(batches, Batches) else Batches(batches)
+        self.accumulate = accumulate
+        place = torch.device(device) if device is not None else device_of(model)
+        moves = device is not None or place.type != "cpu"
+        mixed = None if autocast is None else (place.type, autocast)
+        self._update: Update = LossUpdate(
+            model, given, self.batches, loss, place if moves else None, mixed, scaler, accumulate, clip_norm, amount
+        )
+
+    @classmethod
+    def of(
+        cls,
+        step: Callable[[], Any],
+        *,
+        touches: Sequence[Any],
+        backward: Callable[[], Any] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> Training:
+        """A training whose update is your own function, for loops that lehr does not own.
+
+        Policies that look at the loss are shown it after the update that it came from. Those that look along the step,
+        such as `LRTuner`, need `backward`; at the few updates at which they look, gradients are computed twice.
+
+        Args:
+            step: makes one update and returns the loss, or a pair of the loss and metrics.
+            touches: all that `step` changes: models, optimizers, schedulers, scalers, data (as `Batches`), ...
+            backward: draws the data of an update and leaves its gradients as the optimizers will use them (clipped, if
+                you clip), without an update; returns the loss.
+            scaler: the gradient scaler, if gradients are left scaled.
+
+        Raises:
+            TypeError: if `touches` names no optimizer, or something that cannot be put back.
+
+        >>> model = torch.nn.Linear(4, 1)
+        >>> optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=2)
+        >>> inputs = torch.randn(16, 4)
+        >>> def closure():
+        ...     optimizer.zero_grad()
+        ...     loss = (model(inputs) - 1.0).square().mean()
+        ...     loss.backward()
+        ...     return loss
+        >>> training = Training.of(lambda: optimizer.step(closure), touches=[model, optimizer])
+        >>> training.step() > training.step()
+        tensor(True)
+        """
+        for name, value in (("step", step), ("backward", backward or step)):
+            if not callable(value):
+                raise TypeError(f"Training.of: {name} must be a function; got {value!r}")
+        training = cls.__new__(cls)
+        training._sort([*touches, *([] if scaler is None else [scaler])])
+        for part in training._others:
+            snapshot(part)  # says at once what cannot be put back
+        training.batches = next((part for part in touches if isinstance(part, Batches)), Batches([None]))
+        training.accumulate = 1
+        training._update = StepUpdate(step, backward, training.optimizers, training.mark_data)
+        return training
+
+    def _sort(self, touches: Sequence[Any]) -> None:
+        """Sort all that an update changes by what it is."""
+        parts = list({id(part): part for part in touches if part is not None}.values())
+        self.modules: Sequence[nn.Module] = tuple(part for part in parts if isinstance(part, nn.Module))
+        self._given: tuple[Optimizer, ...] = tuple(part for part in parts if isinstance(part, Optimizer))
+        if not self._given:
+            raise TypeError("Training.of: touches must name the optimizer, or several, that the update steps")
+        self.optimizers: Sequence[Optimizer] = tuple({id(one): one for one in map(unwrapped, self._given)}.values())
+        scalers = [part for part in parts if isinstance(part, torch.amp.GradScaler)]
+        self.scaler: torch.amp.GradScaler | None = scalers[0] if scalers else None
+        self._others = [part for part in parts if not isinstance(part, nn.Module | Optimizer)]
+
+    # -- an update --------------------------------------------------------------------------------------------------
+
+    def step(self, scheduler: Scheduler | None = None) -> Tensor:
+        """Make one update, and tell the scheduler what it needs to know.
+
+        Args:
+            scheduler: that drives this training's optimizers; None leaves the rates alone.
+
+        Returns:
+            The loss, averaged over the batches of the update, without graph.
+        """
+        return self._update.step(scheduler, self._look)
+
+    def run(self, scheduler: Scheduler) -> Iterator[Tensor]:
+        """Make updates until the budget is spent, or the data has come to its end.
+
+        Args:
+            scheduler: that drives this training's optimizers.
+
+        Yields:
+            The loss of each update.
+        """
+        while not scheduler.finished:
+            try:
+                loss = self._update.step(scheduler, self._look)
+            except OutOfData:
+                return
+            yield loss
+
+    def backward(self) -> Tensor:
+        """The gradients of an update, unscaled and clipped; for a loop of your own, before `update`.
+
+        Goes on with an accumulation that was begun.
+
+        Returns:
+            The loss, averaged over the batches of the update, without graph.
+        """
+        return self._update.backward()
+
+    def backward_micro_batch(self) -> Tensor:
+        """Add the gradients of the next batch to those of the update under way, and return that batch's loss."""
+        return self._update.backward_micro_batch()
+
+    def update(self) -> None:
+        """Step every optimizer with the gradients of `backward`."""
+        self._update.apply()
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """What the loss gave beside itself at the last update, by name."""
+        return self._update.metrics
+
+    # -- looks and trials -------------------------------------------------------------------------------------------
+
+    @property
+    def cannot_look(self) -> str | None:
+        """Why the loss along a step cannot be had; None if it can."""
+        return self._update.cannot_look
+
+    def loss_ahead(self) -> Tensor:
+        """The loss of the next batch, without gradients."""
+        return self._update.loss_ahead()
+
+    def _look(self) -> Probe:
+        return Probe(self, batches=LOOKS)
+
+    def mark_data(self) -> Restore:
+        """Note all but weights and optimizer state that a look changes; what is returned puts it back."""
+        known = {id(parameter) for module in self.modules for parameter in module.parameters()}
+        restores = [modules(self.modules, known), *(snapshot(part) for part in self._others), *self._mark_batches()]
+
+        def restore() -> None:
+            for put_back in reversed(restores):
+                put_back()
+
+        return restore
+
+    def _mark_batches(self) -> list[Restore]:
+        return [] if self._owns_data else [self.batches.mark()]
+
+    @property
+    def _owns_data(self) -> bool:
+        """Whether the batches are among what was named as touched."""
+        return any(part is self.batches for part in self._others)
+
+    @property
+    def parts(self) -> list[Any]:
+        """All that an update changes."""
+        return [*self.modules, *self._given, *self._others, *([] if self._owns_data else [self.batches]), self._update]
+
+    @property
+    def has_schedulers(self) -> bool:
+        """Whether an update steps schedulers of its own, which set the rate."""
+        return any(isinstance(part, LRScheduler) for part in self._others)
+
+    def untouched(self) -> AbstractContextManager[None]:
+        """A context in which updates leave no trace: what they change is put back, also after an error.
+
+        >>> model = torch.nn.Linear(1, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> training = Training(model, optimizer, [torch.ones(1, 1)], lambda model, x: model(x).sum())
+        >>> before = model.weight.item()
+        >>> with training.untouched():
+        ...     _ = training.step()
+        >>> model.weight.item() == before
+        True
+        """
+        return untouched(*self.parts)
+
+    # -- rates and budgets ------------------------------------------------------------------------------------------
+
+    @property
+    def peak(self) -> float:
+        """The base rate of the first parameter group that trains; the others keep their ratio to it."""
+        return peak_of("Training.peak", base_rates(self.optimizers))
+
+    def set_peak(self, rate: float) -> None:
+        """Give all parameter groups other base rates, of which the first is `rate`, with the ratios between them.
+
+        Works before a scheduler is built and after.
+
+        Args:
+            rate: above 0.
+
+        Raises:
+            ValueError: if `rate` is not above 0 and finite, or no group has a rate above 0.
+
+        >>> layers = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+        >>> groups = [{"params": layers[0].parameters(), "lr": 0.01}, {"params": layers[1].parameters(), "lr": 0.1}]
+        >>> optimizer = torch.optim.SGD(groups)
+        >>> training = Training(torch.nn.Sequential(*layers), optimizer, [torch.ones(1, 1)], lambda model, x: model(x).sum())
+        >>> training.set_peak(0.5)
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.5, 5.0]
+        """
+        if not 0.0 < (number := _number(rate)) < math.inf:
+            raise ValueError(f"Training.set_peak: rate must be a number above 0 and finite; got {rate!r}")
+        bases = base_rates(self.optimizers)
+        share = number / peak_of("Training.set_peak", bases)
+        rescale(self.optimizers, [base * share for base in bases])
+
+    def budget(self, amount: str | Budget) -> Budget:
+        """A budget that knows this training's epochs and batches.
+
+        Args:
+            amount: a text such as "500steps", "3ep", "1e6samples" or "30min"; a budget is returned as it is.
+
+        Raises:
+            ValueError: if the text is no budget, or counts epochs of data whose length is not known.
+
+        >>> model = torch.nn.Linear(1, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> loader = torch.utils.data.DataLoader(torch.ones(80, 1), batch_size=10)
+        >>> Training(model, optimizer, loader, lambda model, x: model(x).sum(), accumulate=2).budget("3ep")
+        Budget(epochs=3, steps_per_epoch=4, samples_per_step=20)
+        """
+        if isinstance(amount, Budget):
+            return amount
+        if not isinstance(amount, str):
+            raise TypeError(f"budget must be a lehr.Budget or a text such as '30min'; got {amount!r}")
+        batches = self.batches.per_epoch if self.batches.loader != [None] else None
+        size = getattr(self.batches.loader, "batch_size", None)
+        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        return Budget.parse(
+            amount,
+            steps_per_epoch=None if not batches else batches / self.accumulate,
+            samples_per_step=size * self.accumulate * ranks if isinstance(size, int) else None,
+        )
+
+    # -- checkpoints ------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that an update changes, the position in the data and the random numbers among it.
+
+        Also in the middle of an accumulation, whose gradients are then in it. Loads with `weights_only=True`.
+        """
+        return {
+            "modules": [module.state_dict() for module in self.modules],
+            "optimizers": [one.state_dict() for one in self._given],
+            "others": [part.state_dict() for part in self._stateful()],
+            "batches": self.batches.state_dict(),
+            "update": self._update.state_dict(),
+            "random": RandomState().state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned, bit for bit.
+
+        Raises:
+            ValueError: if it comes from another training.
+        """
+        mine: dict[str, Sequence[Any]] = {
+            "modules": self.modules, "optimizers": self._given, "others": self._stateful(),
+        }  # fmt: skip
+        for name, parts in mine.items():
+            if len(state_dict[name]) != len(parts):
+                raise ValueError(
+                    f"the checkpoint holds {len(state_dict[name])} {name}, but this training has {len(parts)}; build "
+                    "it as the one that was saved"
+                )
+        for name, parts in mine.items():
+            for part, state in zip(parts, state_dict[name], strict=True):
+                part.load_state_dict(state)
+        self.batches.load_state_dict(state_dict["batches"])
+        self._update.load_state_dict(state_dict["update"])
+        RandomState().load_state_dict(state_dict["random"])
+
+    def _stateful(self) -> list[Stateful]:
+        return [part for part in self._others if isinstance(part, Stateful) and not isinstance(part, Batches)]
+
+
+def check_training(who: str, training: Any) -> None:
+    """Whether a procedure was handed a training.
+
+    Raises:
+        TypeError: if not, with the way to make one.
+    """
+    if not isinstance(training, Training):
+        raise TypeError(
+            f"{who}: training must be a lehr.Training(model, optimizer, loader, loss), or lehr.Training.of(step, "
+            f"touches=[...]) for a loop of your own; got {type(training).__name__}"
+        )
+
+
+def _optimizers(given: Any) -> list[Optimizer]:
+    several = list(given) if isinstance(given, list | tuple) else [given]
+    for one in several:
+        if not isinstance(one, Optimizer):
+            raise TypeError(
+                f"Training: optimizer must be a torch.optim.Optimizer, or several; got {type(one).__name__}"
+            )
+    if not several:
+        raise TypeError("Training: optimizer is empty; give at least one")
+    return several
+
+
+def _check(model: Any, loss: Any, accumulate: Any, clip_norm: Any, scaler: Any, autocast: Any, amount: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"Training: model must be a torch.nn.Module; got {type(model).__name__}")
+    if not callable(loss):
+        raise TypeError(f"Training: loss must be a function of model and batch; got {loss!r}")
+    if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+        raise ValueError(f"Training: accumulate must be a whole number of batches, at least 1; got {accumulate!r}")
+    if clip_norm is not None and not _number(clip_norm) > 0.0:
+        raise ValueError(f"Training: clip_norm must be a number above 0, or None; got {clip_norm!r}")
+    if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
+        raise TypeError(f"Training: scaler must be a torch.amp.GradScaler; got {type(scaler).__name__}")
+    if autocast is not None and not isinstance(autocast, torch.dtype):
+        raise TypeError(f"Training: autocast must be a dtype, such as torch.bfloat16; got {autocast!r}")
+    if amount is not None and not callable(amount):
+        raise TypeError(f"Training: amount must be a function of a batch; got {amount!r}")
+
+
+def _number(value: Any) -> float:
+    """A real number of any kind; not a number for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real | Tensor):
+        return math.nan
+    return float(value)
