@@ -36,8 +36,10 @@ from lehr.state import Batches as Batches
 from lehr.state import Checkpoints as Checkpoints
 from lehr.state import RandomState as RandomState
 from lehr.state import untouched as untouched
+from lehr.training import FitResult as FitResult
 from lehr.training import Probe as Probe
 from lehr.training import Training as Training
+from lehr.training import fit as fit
 from lehr.trials import NoSuggestion as NoSuggestion
 from lehr.trials import RangeTestResult as RangeTestResult
 from lehr.trials import plan as plan
@@ -55,6 +57,7 @@ __all__ = [
     "Cosine",
     "CyclicLR",
     "Exponential",
+    "FitResult",
     "FreezableDataParallel",
     "FreezeOut",
     "HyperbolicTangent",
@@ -79,6 +82,7 @@ __all__ = [
     "Training",
     "Triangular",
     "WarmRestarts",
+    "fit",
     "freeze_savings",
     "knee",
     "layers_of",

@@ -7,7 +7,7 @@ import math
 import sys
 import warnings
 import weakref
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from lehr.budget import Budget, Clock
 from lehr.policy import Follow
@@ -22,10 +22,10 @@ class BudgetWarning(UserWarning):
 def idle(calls: int) -> str:
     """For `step()` without updates."""
     return (
-        f"scheduler.step() was called {calls} times in a row without an update of the optimizer, and spent nothing. AMP "
-        "may have skipped them all (the loss scale is too high, or gradients are not finite). To see the curve without "
-        "training use scheduler.preview(); if updates happen where they cannot be seen, such as in replayed CUDA graphs, "
-        'build the scheduler with count="calls"'
+        f"scheduler.step() was called {calls} times in a row without an update of the optimizer, and spent nothing. "
+        "AMP may have skipped them all (the loss scale is too high, or gradients are not finite). To see the curve "
+        "without training use scheduler.preview(); if updates happen where they cannot be seen, such as in replayed "
+        'CUDA graphs, build the scheduler with count="calls"'
     )
 
 
@@ -41,16 +41,16 @@ def uninformed(policy: Any) -> str:
 def retired(policy: Any) -> str:
     """For a scheduler whose optimizer another one drives since."""
     return (
-        f"the scheduler of {policy!r} no longer drives its optimizer, since another lehr.Scheduler was built on it; one "
-        "scheduler does it all: multiply schedules with *, or put one after the other with .then"
+        f"the scheduler of {policy!r} no longer drives its optimizer, since another lehr.Scheduler was built on it; "
+        "one scheduler does it all: multiply schedules with *, or put one after the other with .then"
     )
 
 
 def meddled(value: float, policy: Any) -> str:
     """For a rate that somebody else has set."""
     return (
-        f"somebody else has set the learning rate to {value:g}, and lehr sets it anew at each update. Multiply schedules "
-        f"with * or chain them with .then instead of a second scheduler; a base rate is changed with "
+        f"somebody else has set the learning rate to {value:g}, but {policy!r} sets it anew at each update. Multiply "
+        "schedules with * or chain them with .then instead of a second scheduler; a base rate is changed with "
         "training.set_peak(rate)"
     )
 
@@ -69,7 +69,7 @@ class RunsUnderWay:
     A run that fails, or whose scheduler is dropped before, is not spoken of.
     """
 
-    _all: weakref.WeakSet[RunsUnderWay] = weakref.WeakSet()
+    _all: ClassVar[weakref.WeakSet[RunsUnderWay]] = weakref.WeakSet()
 
     def __init__(self, clock: Clock, follow: Follow | None) -> None:
         self.clock = clock
@@ -101,8 +101,8 @@ class RunsUnderWay:
             if self.follow is None or not _high_up(clock.progress, self.follow):
                 return None
             return (
-                f"the run ended in the middle of a cycle, {clock.progress % 1.0:.0%} of the way through it; results are "
-                "best at the end of one, where the rate is lowest"
+                f"the run ended in the middle of a cycle, {clock.progress % 1.0:.0%} of the way through it; results "
+                "are best at the end of one, where the rate is lowest"
             )
         if clock.progress >= 1.0 - FAR_FROM_THE_END:
             return None

@@ -152,12 +152,12 @@ class Hyperparameter:
     @staticmethod
     def values_by(bases: list[float]) -> Callable[[Factors], list[float]]:
         """Factors -> what `write` gives each group that has these base values."""
-        return lambda factors: [
-            base * factor
-            for base, factor in zip(
-                bases, factors if isinstance(factors, Sequence) else repeat(float(factors)), strict=False
-            )
-        ]
+
+        def values(factors: Factors) -> list[float]:
+            each = factors if isinstance(factors, Sequence) else repeat(float(factors))
+            return [base * factor for base, factor in zip(bases, each, strict=False)]
+
+        return values
 
     def _read(self, group: dict[str, Any], index: int) -> Any:
         if self.key in group:
@@ -279,7 +279,7 @@ def groups_of(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
 
 
 def base_rates(optimizers: Sequence[Optimizer]) -> list[float]:
-    """Each group's learning rate at factor 1: `initial_lr` where a scheduler has put it, else `lr`; times `lr_scale`."""
+    """Each group's learning rate at factor 1: `initial_lr` where a scheduler has put it, else `lr`."""
     return [float(g.get("initial_lr", g["lr"])) * float(g.get("lr_scale", 1.0)) for g in groups_of(optimizers)]
 
 

@@ -482,11 +482,11 @@ class Scheduler(LRScheduler):
             self._meet_new_groups()
         if self._written.lr.silenced:
             return False
-        if len(self._counters) == 1 and self._count == "updates" and (pending := self._counters[0].count):
+        pending = self._counters[0].count if len(self._counters) == 1 and self._count == "updates" else 0
+        if pending and (not self.clock.asks or self._observed is not None):
             # `step()` is called less often than there are updates: nobody has set this one's rate yet
-            if not self.clock.asks or self._observed is not None:
-                self._counters[0].restore(0)
-                self._advance(pending)
+            self._counters[0].restore(0)
+            self._advance(pending)
         return True
 
     def _amount(self) -> float | None:

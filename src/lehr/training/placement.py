@@ -24,7 +24,7 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if first is None else first.device
 
 
-def placed(batch: Any, device: torch.device) -> Any:
+def placed(batch: Any, device: torch.device) -> Any:  # noqa: PLR0911 - one for each kind of batch
     """The batch on that device: tensors in tuples, lists, dictionaries and data classes, and what has `.to`.
 
     >>> placed({"ids": torch.ones(2), "names": ["a", "b"]}, torch.device("meta"))["ids"].device

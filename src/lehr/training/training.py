@@ -36,9 +36,9 @@ LOOKS: Final = 3
 class Training:
     """How you make an update: the model, its optimizer or several, the batches and the loss.
 
-    Every procedure takes it: `plan`, `range_test`, `Scheduler`, `Probe`, `fit`. It knows what an update changes, so that
-    trials put all of that back by themselves: the model with its buffers, modes and extra state, optimizers and those
-    inside them, the scaler, the data and the random numbers.
+    Every procedure takes it: `plan`, `range_test`, `Scheduler`, `Probe`, `fit`. It knows what an update changes, so
+    that trials put all of that back by themselves: the model with its buffers, modes and extra state, optimizers and
+    those inside them, the scaler, the data and the random numbers.
 
     An update draws `accumulate` batches, adds up their gradients, unscales and clips them, and steps every optimizer.
 
@@ -63,7 +63,7 @@ class Training:
     >>> model = torch.nn.Linear(4, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     >>> loader = torch.utils.data.DataLoader(torch.randn(64, 4), batch_size=16)
-    >>> training = Training(model, optimizer, loader, lambda model, x: (model(x) - x.sum(1, keepdim=True)).square().mean())
+    >>> training = Training(model, optimizer, loader, lambda model, x: (model(x) - x[:, :1]).square().mean())
     >>> scheduler = Scheduler(training, Linear(), training.budget("2ep"))
     >>> losses = [loss.item() for loss in training.run(scheduler)]
     >>> len(losses), losses[-1] < losses[0]
@@ -291,7 +291,8 @@ class Training:
         >>> layers = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
         >>> groups = [{"params": layers[0].parameters(), "lr": 0.01}, {"params": layers[1].parameters(), "lr": 0.1}]
         >>> optimizer = torch.optim.SGD(groups)
-        >>> training = Training(torch.nn.Sequential(*layers), optimizer, [torch.ones(1, 1)], lambda model, x: model(x).sum())
+        >>> model = torch.nn.Sequential(*layers)
+        >>> training = Training(model, optimizer, [torch.ones(1, 1)], lambda model, x: model(x).sum())
         >>> training.set_peak(0.5)
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.5, 5.0]

@@ -69,7 +69,7 @@ def range_test(
     >>> model = torch.nn.Linear(4, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     >>> loader = torch.utils.data.DataLoader(torch.randn(64, 4), batch_size=64)
-    >>> training = Training(model, optimizer, loader, lambda model, x: (model(x) - x.sum(1, keepdim=True)).square().mean())
+    >>> training = Training(model, optimizer, loader, lambda model, x: (model(x) - x[:, :1]).square().mean())
     >>> result = range_test(training, low=1e-4, high=10.0, steps=100)
     >>> result.ending, 0.1 < result.edge() < 3.0
     ('diverged', True)

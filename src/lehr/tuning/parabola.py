@@ -82,7 +82,7 @@ def fit_parabola(factors: Sequence[float], losses: Sequence[Sequence[float]]) ->
 def parabola_along(look: Look) -> Parabola:
     """The parabola through one batch's losses at -1, 0 and 1 steps, taken at its word.
 
-    >>> parabola_along(ExactLook(lambda r: (1.0 - r) ** 2)).minimiser
+    >>> round(parabola_along(ExactLook(lambda r: (1.0 - r) ** 2)).minimiser, 6)
     1.0
     """
     steps = (-1.0, 0.0, 1.0)

@@ -1,0 +1,251 @@
+"""The loop that everybody writes, once."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from lehr.budget import Budget
+from lehr.budget.budget import parse_amount
+from lehr.policy import Policy
+from lehr.scheduler import Scheduler
+from lehr.schedules import Schedule
+from lehr.state import Checkpoints
+from lehr.training.display import display
+from lehr.training.result import Ending, Evaluation, FitResult
+from lehr.training.training import Training, check_training
+from lehr.training.update import OutOfData
+
+MOST: Final = 100_000
+"""Losses that are remembered; of a longer run every second, fourth, ... one."""
+
+MARKS: Final = 10
+"""How often a run is evaluated and saved unless told otherwise."""
+
+Log = Callable[[int, Mapping[str, float]], Any]
+Evaluate = Callable[[], float | Mapping[str, float]]
+
+
+def fit(
+    training: Training,
+    budget: str | Budget,
+    policy: Policy | Schedule | Sequence[Schedule],
+    *,
+    evaluate: Evaluate | None = None,
+    every: str | None = None,
+    checkpoints: str | os.PathLike[str] | None = None,
+    log: Log | None = None,
+    log_every: int = 10,
+    progress: bool = True,
+    accept: str | Collection[str] = (),
+) -> FitResult:
+    """Train until the budget is spent, and say what happened.
+
+    Evaluation and saving do not count as time. With `checkpoints`, a run that was killed goes on where it was saved
+    last, bit for bit under a budget of steps. Ctrl-C and SIGTERM end it after the update under way, saved.
+
+    Args:
+        training: what to train.
+        budget: what there is to spend, as text such as "30min" or "3ep", or as a `Budget`.
+        policy: a schedule, a list of schedules or a policy.
+        evaluate: a number, or numbers by name, from data held out. It may put the model into evaluation mode.
+        every: how much of the budget lies between evaluations, and between checkpoints, such as "1ep" or "500steps"; a
+            tenth of the budget if not given.
+        checkpoints: the folder for them; none are written if not given.
+        log: told the number of updates and values by name: loss, progress, the rate of each group, metrics, what
+            `evaluate` said.
+        log_every: after how many updates to call it, at least 1.
+        progress: whether to show how far the run has come: a bar if rich is installed, else lines of text.
+        accept: how a checkpoint may differ from this run, as in `Scheduler.load_state_dict`: `accept="budget"` trains
+            longer, or shorter, than the run that wrote it.
+
+    Raises:
+        ValueError: if an argument makes no sense, or the folder holds another run.
+
+    >>> model = torch.nn.Linear(4, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> loader = torch.utils.data.DataLoader(torch.randn(64, 4), batch_size=16)
+    >>> training = Training(model, optimizer, loader, lambda model, x: (model(x) - x[:, :1]).square().mean())
+    >>> result = fit(training, "5ep", Linear(), progress=False)
+    >>> result.ending, result.updates, result.losses[-1][1] < result.losses[0][1]
+    ('budget spent', 20, True)
+    """
+    check_training("fit", training)
+    if isinstance(log_every, bool) or not isinstance(log_every, int) or log_every < 1:
+        raise ValueError(f"fit: log_every must be a whole number of updates, at least 1; got {log_every!r}")
+    whole = training.budget(budget)
+    if whole.endless:
+        raise ValueError("fit: budget has no end, so the run would have none")
+    between = _between(whole, training, every)
+    scheduler = Scheduler(training, policy, whole, accept=accept)
+    run = _Run(training, scheduler)
+    saved = None if checkpoints is None else Checkpoints(checkpoints, training=training, scheduler=scheduler, run=run)
+    if saved is not None:
+        saved.resume()
+    ending: Ending = "budget spent"
+    due = (math.floor(scheduler.progress / between + 1e-9) + 1) * between
+    with _stop_signals() as stops, display(wanted=progress) as shown:
+        while not scheduler.finished:
+            try:
+                loss = training.step(scheduler)
+            except OutOfData:
+                ending = "data used up"
+                break
+            run.note(loss)
+            marked = scheduler.progress >= due - 1e-9 or scheduler.finished
+            if marked or stops or scheduler.updates % log_every == 0:
+                if not run.take() and not scheduler.policy.recovers:
+                    ending = "not finite"
+                    break
+                values = run.values()
+                shown.show(scheduler.progress, {key: values[key] for key in ("loss", "lr")})
+            if marked:
+                due = (math.floor(scheduler.progress / between + 1e-9) + 1) * between
+                if evaluate is not None:
+                    values.update(run.evaluate(evaluate))
+            if log is not None and (marked or scheduler.updates % log_every == 0):
+                log(scheduler.updates, values)
+            if saved is not None and (marked or stops):
+                with scheduler.paused():
+                    saved.save(scheduler.updates)
+            if stops:
+                ending = "interrupted"
+                break
+    run.take()
+    return run.result(ending)
+
+
+class _Run:
+    """What is remembered of a run, and goes into its checkpoints."""
+
+    def __init__(self, training: Training, scheduler: Scheduler) -> None:
+        self.training = training
+        self.scheduler = scheduler
+        self.evaluations: list[Evaluation] = []
+        self._updates = array("q")
+        self._losses = array("d")
+        self._every = 1
+        self._waiting: list[Tensor] = []
+        self._recent = math.nan
+
+    def note(self, loss: Tensor) -> None:
+        """Note an update's loss, which is not looked at yet, since that would wait for the device."""
+        self._waiting.append(loss)
+
+    def take(self) -> bool:
+        """Look at the losses noted since the last time; whether at least one of them is finite."""
+        if not self._waiting:
+            return True
+        losses = torch.stack([loss.double() for loss in self._waiting]).tolist()
+        last = self.scheduler.updates - 1
+        self._waiting.clear()
+        for update, loss in enumerate(losses, start=last + 1 - len(losses)):
+            if update % self._every == 0:
+                self._updates.append(update)
+                self._losses.append(loss)
+        if len(self._losses) > MOST:
+            self._every *= 2
+            keep = [index for index, update in enumerate(self._updates) if update % self._every == 0]
+            self._updates = array("q", [self._updates[index] for index in keep])
+            self._losses = array("d", [self._losses[index] for index in keep])
+        self._recent = sum(losses) / len(losses)
+        return any(map(math.isfinite, losses))
+
+    def values(self) -> dict[str, float]:
+        """What a logger is told."""
+        rates = self.scheduler.get_last_lr()
+        values = {"loss": self._recent, "progress": self.scheduler.progress, "lr": rates[0]}
+        if len(rates) > 1:
+            values |= {f"lr/{index}": rate for index, rate in enumerate(rates)}
+        for name, value in self.training.metrics.items():
+            values[name] = float(value.detach() if isinstance(value, Tensor) else value)
+        return values
+
+    def evaluate(self, evaluate: Evaluate) -> dict[str, float]:
+        """Ask for numbers from data held out; time stands still, and modes are put back."""
+        every = [part for module in self.training.modules for part in module.modules()]
+        modes = [(module, module.training) for module in every]
+        with self.scheduler.paused():
+            found = evaluate()
+            for module, mode in modes:  # some may be frozen in evaluation mode
+                module.training = mode
+        values = found if isinstance(found, Mapping) else {"evaluation": found}
+        try:
+            numbers = {str(name): float(value) for name, value in values.items()}
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(f"fit: evaluate must return a number, or numbers by name; got {found!r:.80}") from None
+        scheduler = self.scheduler
+        self.evaluations.append(Evaluation(scheduler.updates, scheduler.progress, scheduler.clock.elapsed(), numbers))
+        return numbers
+
+    def result(self, ending: Ending) -> FitResult:
+        scheduler = self.scheduler
+        bases = scheduler.base_lrs
+        rates = [
+            (update, progress, tuple(b * f for b, f in zip(bases, _wide(factors, len(bases)), strict=True)))
+            for update, progress, factors in scheduler.history
+        ]
+        return FitResult(
+            ending, scheduler.updates, scheduler.clock.elapsed(), list(zip(self._updates, self._losses, strict=True)),
+            rates, tuple(scheduler.policy.history), tuple(self.evaluations), self.training.peak,
+        )  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        self.take()
+        return {
+            "updates": self._updates.tolist(), "losses": self._losses.tolist(), "every": self._every,
+            "evaluations": [[one.update, one.progress, one.seconds, dict(one.values)] for one in self.evaluations],
+        }  # fmt: skip
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._updates, self._losses = array("q", state["updates"]), array("d", state["losses"])
+        self._every = state["every"]
+        self.evaluations = [Evaluation(*row) for row in state["evaluations"]]
+        self._waiting.clear()
+
+
+def _wide(factors: tuple[float, ...], groups: int) -> tuple[float, ...]:
+    return factors * groups if len(factors) == 1 else factors
+
+
+def _between(whole: Budget, training: Training, every: str | None) -> float:
+    """The share of the budget between two marks."""
+    if every is None:
+        return 1.0 / MARKS
+    amount, unit = parse_amount(every)
+    known = training.budget(every) if unit == "epochs" else None
+    if known is not None and whole.unit == "steps":
+        return known.total / whole.total
+    return whole.fraction(**{unit: amount})
+
+
+@contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM fill a list, once, instead of breaking off an update; only in the main thread."""
+    stops: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stops
+        return
+
+    def stop(number: int, _: Any) -> None:
+        stops.append(number)
+        signal.signal(number, before[number])  # the second time it is meant at once
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number in numbers:
+            signal.signal(number, stop)
+        yield stops
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
