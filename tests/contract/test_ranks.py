@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 
 import lehr
 from contract.policies import POLICIES
-from contract.training import GROUPS, STEPS, rate
+from contract.training import GROUPS, STEPS, Run, rate
 
 RANKS = 2
 
@@ -38,8 +38,13 @@ def _work(rank: int, folder: str) -> None:
     torch.manual_seed(rank)
     losses = torch.rand(STEPS).tolist()  # each rank sees its own
     found: dict[str, object] = {}
-    for policy in POLICIES:
-        found[policy] = _rates(_scheduler(policy, lehr.Budget(steps=STEPS)), losses, [8] * STEPS)
+    for name, policy in POLICIES.items():
+        found[name] = _rates(_scheduler(name, lehr.Budget(steps=STEPS)), losses, [8] * STEPS)
+        for accumulate in (1, 2):
+            run = Run(policy, accumulate=accumulate, rank=rank).run(STEPS // 2)
+            lehr.range_test(run.training, low=1e-4, high=0.1, steps=12)
+            run.run(STEPS // 2)
+            found[f"{name}, {accumulate} batches an update"] = [*run.rates, run.weights().tolist()]
 
     time = [100.0 * rank]  # clocks that started at other times and run at other speeds
 
@@ -94,6 +99,15 @@ def test_two_gloo_ranks_agree(ranks: list[dict[str, list[object]]]) -> None:
     assert set(POLICIES) < set(ranks[0])
     for name in ranks[0]:
         assert ranks[0][name] == ranks[1][name], name
+
+
+def test_data_parallel_trainings_stay_together(ranks: list[dict[str, list[object]]]) -> None:
+    """Rates and weights of `lehr.Training` on two ranks, each with data of its own, with a range test in the middle."""
+    for name in POLICIES:
+        for accumulate in (1, 2):
+            rows = ranks[0][f"{name}, {accumulate} batches an update"]
+            assert len(rows) == STEPS + 1
+            assert rows == ranks[1][f"{name}, {accumulate} batches an update"]
 
 
 def test_samples_are_counted_over_ranks_and_losses_averaged(ranks: list[dict[str, list[object]]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -32,11 +32,15 @@ def loss_of(model: nn.Module, inputs: Tensor) -> Tensor:
     return loss
 
 
+@dataclass(frozen=True)
 class _Numbered:
-    """An epoch of batches, each made from its number."""
+    """An epoch of batches, each made from its number; every rank has its own."""
 
-    def __iter__(self):
-        return (torch.randn(8, 6, generator=torch.Generator().manual_seed(number)) for number in range(40))
+    rank: int = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        numbers = range(1_000 * self.rank, 1_000 * self.rank + 40)
+        return (torch.randn(8, 6, generator=torch.Generator().manual_seed(number)) for number in numbers)
 
     def __len__(self) -> int:
         return 40
@@ -46,7 +50,7 @@ class _Numbered:
 class Run:
     """A `lehr.Training` and its scheduler, all from one seed.
 
-    With `parts`, each layer has an optimizer of its own.
+    With `parts`, each layer has an optimizer of its own; with a rank, it is one process of a data-parallel run.
     """
 
     policy: Maker
@@ -56,6 +60,7 @@ class Run:
     accumulate: int = 1
     parts: bool = False
     scaler: torch.amp.GradScaler | None = None
+    rank: int | None = None
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
@@ -64,8 +69,9 @@ class Run:
         groups = [{"params": list(m.parameters()), "lr": rate(i, tensor=self.tensor)} for i, m in enumerate(layers)]
         kind = self.optimizer_kind
         self.optimizers = [kind([group]) for group in groups] if self.parts else [kind(groups)]  # type: ignore[list-item]
+        wrapped = self.model if self.rank is None else lehr.FreezableDataParallel(self.model)
         self.training = lehr.Training(
-            self.model, self.optimizers, _Numbered(), loss_of, accumulate=self.accumulate, scaler=self.scaler
+            wrapped, self.optimizers, _Numbered(self.rank or 0), loss_of, accumulate=self.accumulate, scaler=self.scaler
         )
         self.scheduler = lehr.Scheduler(self.training, self.policy(self.model), self.budget)
         self.rates: list[list[float]] = []

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-WRAPPED: Final = ("optimizer", "_optimizer", "base_optimizer", "_base_optimizer")
-"""Where wrappers keep the optimizer that they stand for: those of Accelerate, Lightning, Fabric and timm."""
-
 
 def unwrapped(optimizer: Any) -> Any:
-    """The optimizer that makes the updates, behind wrappers that only pass calls on.
+    """The optimizer that makes the updates, behind wrappers that share its parameter groups.
 
-    torch patches the `step` of a class when the first optimizer of that class is built, so that its hooks run. A
-    wrapper whose `step` was never patched runs no hooks of its own; the one inside does.
+    Those of Accelerate and Lightning pass calls on, SAM and Lookahead add something of their own; in all of them it is
+    the innermost one whose `step` is an update, and whose hooks always run.
 
     >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     >>> unwrapped(optimizer) is optimizer
     True
     """
-    while not _runs_hooks(optimizer):
-        inner = next((one for name in WRAPPED if isinstance(one := vars(optimizer).get(name), Optimizer)), None)
+    while True:
+        groups = optimizer.param_groups
+        held = (one for one in vars(optimizer).values() if isinstance(one, Optimizer) and one is not optimizer)
+        inner = next((one for one in held if _same(one.param_groups, groups)), None)
         if inner is None:
             return optimizer
         optimizer = inner
-    return optimizer
 
 
-def _runs_hooks(optimizer: Any) -> bool:
-    return getattr(type(optimizer).step, "hooked", False) or not hasattr(optimizer, "__dict__")
+def _same(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> bool:
+    return len(one) == len(two) and all(a is b for a, b in zip(one, two, strict=True))
 
 
 def inside(optimizer: Optimizer) -> list[Optimizer]:

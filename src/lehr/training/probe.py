@@ -27,7 +27,7 @@ CHUNKS: Final = 8
 class Steps(Protocol):
     """What a probe must know of a training."""
 
-    optimizers: Sequence[Optimizer]
+    as_given: Sequence[Optimizer]
     modules: Sequence[nn.Module]
     scaler: torch.amp.GradScaler | None
 
@@ -109,7 +109,7 @@ class Probe:
 
         a = -<gradient, Delta>
         """
-        pairs = [(one, parameter) for one in self.training.optimizers for parameter in _moving(one)]
+        pairs = [(one, parameter) for one in self.training.as_given for parameter in _moving(one)]
         gradients = [self._unscaling(one) * _gradient(parameter) for one, parameter in pairs]
         before = [parameter.detach().clone() for _, parameter in pairs]
         with torch.no_grad(), self._stepped(1.0):
@@ -137,12 +137,12 @@ class Probe:
         if factor == 0.0:
             yield
             return
-        parameters = [parameter for one in self.training.optimizers for parameter in _moving(one)]
+        parameters = [parameter for one in self.training.as_given for parameter in _moving(one)]
         if not parameters:
             raise ValueError("Probe: no parameter has a gradient; call it between backward() and update()")
         before = [parameter.detach().clone() for parameter in parameters]
         try:
-            for optimizer in self.training.optimizers:
+            for optimizer in self.training.as_given:
                 self._move(optimizer, factor)
             yield
         finally:
@@ -266,7 +266,7 @@ def _check(training: Any, batches: Any) -> None:
         raise ValueError(f"Probe: batches must be a whole number, at least 1; got {batches!r}")
     if (reason := training.cannot_look) is not None:
         raise ValueError(f"Probe: {reason}")
-    for optimizer in training.optimizers:
+    for optimizer in training.as_given:
         for one in (optimizer, *inside(optimizer)):
             if any(kind.__name__ in NOT_PROPORTIONAL for kind in type(one).__mro__):
                 raise ValueError(

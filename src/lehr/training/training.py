@@ -153,10 +153,10 @@ class Training:
         """Sort all that an update changes by what it is."""
         parts = list({id(part): part for part in touches if part is not None}.values())
         self.modules: Sequence[nn.Module] = tuple(part for part in parts if isinstance(part, nn.Module))
-        self._given: tuple[Optimizer, ...] = tuple(part for part in parts if isinstance(part, Optimizer))
-        if not self._given:
+        self.as_given: Sequence[Optimizer] = tuple(part for part in parts if isinstance(part, Optimizer))
+        if not self.as_given:
             raise TypeError("Training.of: touches must name the optimizer, or several, that the update steps")
-        self.optimizers: Sequence[Optimizer] = tuple({id(one): one for one in map(unwrapped, self._given)}.values())
+        self.optimizers: Sequence[Optimizer] = tuple({id(one): one for one in map(unwrapped, self.as_given)}.values())
         scalers = [part for part in parts if isinstance(part, torch.amp.GradScaler)]
         self.scaler: torch.amp.GradScaler | None = scalers[0] if scalers else None
         self._others = [part for part in parts if not isinstance(part, nn.Module | Optimizer)]
@@ -249,7 +249,13 @@ class Training:
     @property
     def parts(self) -> list[Any]:
         """All that an update changes."""
-        return [*self.modules, *self._given, *self._others, *([] if self._owns_data else [self.batches]), self._update]
+        return [
+            *self.modules,
+            *self.as_given,
+            *self._others,
+            *([] if self._owns_data else [self.batches]),
+            self._update,
+        ]
 
     @property
     def has_schedulers(self) -> bool:
@@ -340,7 +346,7 @@ class Training:
         """
         return {
             "modules": [module.state_dict() for module in self.modules],
-            "optimizers": [one.state_dict() for one in self._given],
+            "optimizers": [one.state_dict() for one in self.as_given],
             "others": [part.state_dict() for part in self._stateful()],
             "batches": self.batches.state_dict(),
             "update": self._update.state_dict(),
@@ -354,7 +360,7 @@ class Training:
             ValueError: if it comes from another training.
         """
         mine: dict[str, Sequence[Any]] = {
-            "modules": self.modules, "optimizers": self._given, "others": self._stateful(),
+            "modules": self.modules, "optimizers": self.as_given, "others": self._stateful(),
         }  # fmt: skip
         for name, parts in mine.items():
             if len(state_dict[name]) != len(parts):

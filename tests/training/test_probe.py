@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 from torch import nn
 
 import lehr
-from lehr.tuning import Probe, fit_parabola
+from lehr import Probe
+from lehr.tuning import fit_parabola
 
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
@@ -28,33 +30,34 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 every_optimizer = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
 
 
-class Training:
-    def __init__(self, make: Callable[[Any], torch.optim.Optimizer], seed: int = 0) -> None:
+def loss_of(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return (model(x) - x.sum(1, keepdim=True)).square().mean()  # type: ignore[no-any-return]
+
+
+class Small:
+    """A training with batch norm and dropout, in two parameter groups."""
+
+    def __init__(self, make: Callable[[Any], torch.optim.Optimizer], seed: int = 0, loss: Any = loss_of) -> None:
         torch.manual_seed(seed)
         self.model = nn.Sequential(
             nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 8), nn.Linear(8, 1)
         )
         groups = [{"params": list(self.model[:2].parameters())}, {"params": list(self.model[2:].parameters())}]
         self.optimizer = make(groups)
-        self.batches = lehr.Batches([torch.randn(16, 4) for _ in range(5)])
+        self.training = lehr.Training(self.model, self.optimizer, [torch.randn(16, 4) for _ in range(5)], loss)
+        self.batches = self.training.batches
 
     def loss(self) -> torch.Tensor:
-        x = next(self.batches)
-        return (self.model(x) - x.sum(1, keepdim=True)).square().mean()  # type: ignore[no-any-return]
+        return loss_of(self.model, next(self.batches))
 
-    def backward(self) -> None:
-        self.optimizer.zero_grad()
-        self.loss().backward()  # type: ignore[no-untyped-call]
-
-    def warm_up(self) -> Training:
+    def warm_up(self) -> Small:
         for _ in range(3):
-            self.backward()
-            self.optimizer.step()
-        self.backward()
+            self.training.step()
+        self.training.backward()
         return self
 
     def probe(self, **arguments: Any) -> Probe:
-        return Probe(self.model, self.optimizer, self.loss, restore=[self.batches], **arguments)
+        return Probe(self.training, **arguments)
 
     def everything(self) -> list[Any]:
         return [
@@ -81,8 +84,8 @@ def same(one: Any, two: Any) -> bool:
 @every_optimizer
 @pytest.mark.parametrize("fresh", [True, False], ids=["first update", "later"])
 def test_one_is_exactly_the_loss_after_the_step(make: Callable[[Any], torch.optim.Optimizer], fresh: bool) -> None:
-    training = Training(make)
-    training.backward() if fresh else training.warm_up()
+    training = Small(make)
+    training.training.backward() if fresh else training.warm_up()
     probe = training.probe()
     here, there = probe(0.0), probe(1.0)
     with lehr.untouched(training.model, training.batches), torch.no_grad():
@@ -94,7 +97,7 @@ def test_one_is_exactly_the_loss_after_the_step(make: Callable[[Any], torch.opti
 
 @every_optimizer
 def test_no_trace(make: Callable[[Any], torch.optim.Optimizer]) -> None:
-    training = Training(make).warm_up()
+    training = Small(make).warm_up()
     before, objects = training.everything(), training.objects()
     probe = training.probe(batches=2)
     for factor in (-1.0, 0.5, 1.0, 2.0):
@@ -105,25 +108,29 @@ def test_no_trace(make: Callable[[Any], torch.optim.Optimizer]) -> None:
 
 
 def test_no_trace_after_an_error() -> None:
-    training = Training(OPTIMIZERS["adamw"]).warm_up()
-    before = training.everything()
+    breaks = []
 
-    def broken() -> torch.Tensor:
-        training.model.eval()
-        training.loss()
-        raise KeyboardInterrupt
+    def loss(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        if breaks:
+            model.eval()
+            model(x)
+            raise KeyboardInterrupt
+        return loss_of(model, x)
 
+    small = Small(OPTIMIZERS["adamw"], loss=loss).warm_up()
+    before = small.everything()
+    breaks.append(True)
     with pytest.raises(KeyboardInterrupt):
-        Probe(training.model, training.optimizer, broken, restore=[training.batches])(1.0)
-    assert same(before, training.everything())
-    fresh = Training(OPTIMIZERS["adamw"])
-    fresh.backward()
+        small.probe()(1.0)
+    assert same(before, small.everything())
+    fresh = Small(OPTIMIZERS["adamw"])
+    fresh.training.backward()
     fresh.probe()(1.0)
     assert not fresh.optimizer.state
 
 
 def test_every_factor_sees_the_same_batches_and_the_same_dropout() -> None:
-    training = Training(OPTIMIZERS["sgd"]).warm_up()
+    training = Small(OPTIMIZERS["sgd"]).warm_up()
     probe = training.probe(batches=3)
     assert probe.losses(0.7) == probe.losses(0.7)
     assert len(set(probe.losses(0.0))) == 3
@@ -131,7 +138,7 @@ def test_every_factor_sees_the_same_batches_and_the_same_dropout() -> None:
 
 
 def test_schedulers_and_hooks_see_no_step() -> None:
-    training = Training(OPTIMIZERS["sgd"]).warm_up()
+    training = Small(OPTIMIZERS["sgd"]).warm_up()
     scheduler = lehr.Scheduler(training.optimizer, lehr.Linear(), lehr.Budget(steps=10))
     seen = []
     training.optimizer.register_step_post_hook(lambda *_: seen.append(1))
@@ -144,7 +151,7 @@ def test_schedulers_and_hooks_see_no_step() -> None:
 @every_optimizer
 def test_a_factor_is_a_learning_rate(make: Callable[[Any], torch.optim.Optimizer]) -> None:
     """The loss at factor r is that after a step with r times the rate."""
-    training, other = Training(make).warm_up(), Training(make).warm_up()
+    training, other = Small(make).warm_up(), Small(make).warm_up()
     torch.manual_seed(1)
     there = training.probe()(1.7)
     for group in other.optimizer.param_groups:
@@ -156,16 +163,16 @@ def test_a_factor_is_a_learning_rate(make: Callable[[Any], torch.optim.Optimizer
 
 
 def test_scaled_gradients() -> None:
-    training, scaled = Training(OPTIMIZERS["adamw"]).warm_up(), Training(OPTIMIZERS["adamw"]).warm_up()
+    plain, scaled = Small(OPTIMIZERS["adamw"]).warm_up(), Small(OPTIMIZERS["adamw"]).warm_up()
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     scaler.scale(torch.ones(1))
     for p in scaled.model.parameters():
         assert p.grad is not None
         p.grad.mul_(1024.0)
     torch.manual_seed(3)
-    one = training.probe()(1.0)
+    one = plain.probe()(1.0)
     torch.manual_seed(3)
-    assert scaled.probe(scaler=scaler)(1.0) == one
+    assert Probe(lehr.Training(scaled.model, scaled.optimizer, scaled.batches, loss_of, scaler=scaler))(1.0) == one
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam", "adamw"])
@@ -175,7 +182,7 @@ def test_quadratics_are_recovered(name: str) -> None:
     model = nn.Linear(6, 1, bias=False).double()
     curvatures = torch.rand(6, dtype=torch.float64) + 0.1
 
-    def loss() -> torch.Tensor:
+    def loss(*_: Any) -> torch.Tensor:
         return 0.5 * (curvatures * model.weight.square()).sum()
 
     optimizer = OPTIMIZERS[name](model.parameters())
@@ -185,7 +192,7 @@ def test_quadratics_are_recovered(name: str) -> None:
         optimizer.step()
     optimizer.zero_grad()
     loss().backward()  # type: ignore[no-untyped-call]
-    probe = Probe(model, optimizer, loss)
+    probe = Probe(lehr.Training(model, optimizer, [None], loss))
     parabola = fit_parabola([-1.0, 0.0, 1.0], [[probe(r) for r in (-1.0, 0.0, 1.0)]])
     before = model.weight.detach().clone()
     start = float(loss().detach())
@@ -199,33 +206,33 @@ def test_quadratics_are_recovered(name: str) -> None:
     assert float(loss().detach()) == pytest.approx(start, rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "says"),
-    [
-        ({"optimizer": "lbfgs"}, ValueError, "LBFGS, whose update is not proportional"),
-        ({"optimizer": "rprop"}, ValueError, "Rprop, whose update is not proportional"),
-        ({"batches": 0}, ValueError, "batches must be"),
-        ({"closure": 3.0}, TypeError, "closure must be a function"),
-        ({"model": 1}, TypeError, r"model must be a torch\.nn\.Module"),
-        ({"model": nn.Linear(1, 1)}, ValueError, "updates no parameter of the model"),
-    ],
-)
-def test_bad_arguments(change: dict[str, Any], error: type[Exception], says: str) -> None:
-    training = Training(OPTIMIZERS["sgd"])
-    makers = {"lbfgs": torch.optim.LBFGS, "rprop": torch.optim.Rprop}
-    arguments = {"model": training.model, "optimizer": training.optimizer, "closure": training.loss, **change}
-    if isinstance(arguments["optimizer"], str):
-        arguments["optimizer"] = makers[arguments["optimizer"]](training.model.parameters())
-    with pytest.raises(error, match=says):
-        Probe(arguments.pop("model"), arguments.pop("optimizer"), arguments.pop("closure"), **arguments)
+@pytest.mark.parametrize("kind", [torch.optim.LBFGS, torch.optim.Rprop])
+def test_optimizers_whose_step_is_not_proportional(kind: type[torch.optim.Optimizer]) -> None:
+    model = nn.Linear(1, 1)
+    with pytest.raises(ValueError, match=f"{kind.__name__}, whose update is not proportional"):
+        Probe(lehr.Training(model, kind(model.parameters()), [None], loss_of))  # type: ignore[call-arg]
+
+
+def test_bad_arguments() -> None:
+    small = Small(OPTIMIZERS["sgd"])
+    with pytest.raises(ValueError, match="batches must be"):
+        small.probe(batches=0)
+    with pytest.raises(TypeError, match=r"training must be a lehr\.Training; got Sequential"):
+        Probe(small.model)  # type: ignore[arg-type]
+    own = lehr.Training.of(lambda: 0.0, touches=[small.model, small.optimizer])
+    with pytest.raises(ValueError, match=r"give Training\.of a function backward"):
+        Probe(own)
 
 
 def test_bad_calls() -> None:
-    training = Training(OPTIMIZERS["sgd"]).warm_up()
+    small = Small(OPTIMIZERS["sgd"]).warm_up()
     with pytest.raises(ValueError, match="factor must be a finite number"):
-        training.probe()(float("nan"))
-    with pytest.raises(ValueError, match="one loss; got a tensor of shape"):
-        Probe(training.model, training.optimizer, lambda: torch.ones(3))(1.0)
+        small.probe()(float("nan"))
+    small.training._update.loss = lambda *_: torch.ones(3)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="one number; got a tensor of shape"):
+        small.probe()(1.0)
+    with pytest.raises(ValueError, match="no parameter has a gradient"):
+        Small(OPTIMIZERS["sgd"]).probe()(1.0)
 
 
 def test_a_big_model_is_stepped_in_parts() -> None:
@@ -243,7 +250,7 @@ def test_a_big_model_is_stepped_in_parts() -> None:
     model(torch.randn(4, 16)).sum().backward()
     optimizer.step()
     sizes.clear()
-    Probe(model, optimizer, lambda: model(torch.ones(1, 16)).sum())(1.0)
+    Probe(lehr.Training(model, optimizer, [torch.ones(1, 16)], lambda model, x: model(x).sum()))(1.0)
     assert len(sizes) > 5
     assert max(sizes) <= sum(sizes) / 6
 
@@ -253,7 +260,9 @@ def test_gradients_that_are_unscaled_already_are_left_as_they_are() -> None:
     model = nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
-    probe = Probe(model, optimizer, lambda: model(torch.ones(1, 3)).square().sum(), scaler=scaler)
+    inputs = [torch.ones(1, 3)]
+    training = lehr.Training(model, optimizer, inputs, lambda model, x: model(x).square().sum(), scaler=scaler)
+    probe = Probe(training)
     scaler.scale(model(torch.ones(1, 3)).square().sum()).backward()
     scaled, slope = probe(1.0), probe.slope()
     scaler.unscale_(optimizer)
@@ -285,9 +294,80 @@ def test_buffers_that_are_assigned_and_state_in_lists_come_back() -> None:
     model().backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     before, mean = model.mean, model.mean.clone()
-    probe = Probe(model, optimizer, model)
+    probe = Probe(lehr.Training(model, optimizer, [None], lambda model, _: model()))
     assert probe(0.0) == probe(0.0)
     probe(1.0)
     assert model.mean is before
     assert torch.equal(model.mean, mean)
     assert optimizer.state[model.weight]["past"] == [1.0]
+
+
+class Both(torch.optim.Optimizer):
+    """Two optimizers in one, whose groups are the parts' own."""
+
+    def __init__(self, *parts: torch.optim.Optimizer) -> None:
+        self.parts = parts
+        super().__init__([dict(group) for part in parts for group in part.param_groups], {})
+        self.param_groups = [group for part in parts for group in part.param_groups]
+
+    def step(self, closure: Any = None) -> None:
+        for part in self.parts:
+            part.step()
+
+
+class Lookahead(torch.optim.Optimizer):
+    """As timm has it: a wrapper that never calls its parent, with slow weights in the state of the one inside."""
+
+    def __init__(self, base: torch.optim.Optimizer) -> None:
+        self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks = OrderedDict(), OrderedDict()
+        self.base_optimizer = base
+        self.param_groups = base.param_groups
+        self.state = base.state
+        self.defaults = base.defaults
+        self.count = 0
+
+    def step(self, closure: Any = None) -> None:
+        self.base_optimizer.step()
+        self.count += 1
+        for group in self.param_groups:
+            for p in group["params"]:
+                slow = self.state[p].setdefault("slow", p.detach().clone())
+                if self.count % 2 == 0:
+                    with torch.no_grad():
+                        slow.add_(p - slow, alpha=0.5)
+                        p.copy_(slow)
+
+
+def _both(model: nn.Module) -> torch.optim.Optimizer:
+    matrices, rest = ([p for p in model.parameters() if (p.ndim == 2) is wanted] for wanted in (True, False))
+    return Both(torch.optim.Muon(matrices, lr=0.01), torch.optim.AdamW(rest, lr=0.003))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [_both, lambda model: Lookahead(torch.optim.Adam(model.parameters(), lr=0.01))],
+    ids=["two in one", "lookahead"],
+)
+def test_optimizers_that_hold_others(make: Callable[[nn.Module], Any]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    optimizer = make(model)
+    inner = getattr(optimizer, "parts", (optimizer,))
+    training = lehr.Training(model, optimizer, [torch.randn(16, 4)], loss_of)
+    for _ in range(3):
+        training.step()
+
+    def everything() -> list[Any]:
+        states = [{i: copy.deepcopy(dict(s)) for i, s in enumerate(one.state.values())} for one in inner]
+        return [copy.deepcopy(model.state_dict()), states, getattr(optimizer, "count", 0)]
+
+    training.backward()
+    before = everything()
+    there = Probe(training)(1.0)
+    assert same(before, everything())
+    with training.untouched():
+        training.update()
+        assert float(training.loss_ahead()) == pytest.approx(there, rel=1e-6)
+    assert same(before, everything())
+    lehr.range_test(training, low=1e-4, high=1.0, steps=20)
+    assert same(before, everything())
