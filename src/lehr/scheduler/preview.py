@@ -77,7 +77,7 @@ def look_ahead(clock: Clock, follow: Follow, rates: Callable[[float | Sequence[f
     budget, begin = clock.budget, clock.spent
     left = budget.total if budget.endless else max(0, budget.total - begin)
     each = budget.each
-    count = PARTS + 1 if each is None else math.ceil(left / each * (1.0 - 1e-12))
+    count = PARTS + 1 if each is None else _whole(left, each)
     step = left / PARTS if each is None else each
     progress_at = copy.copy(clock).progress_at  # as things stand now, whatever the run does later
 
@@ -87,3 +87,10 @@ def look_ahead(clock: Clock, follow: Follow, rates: Callable[[float | Sequence[f
         return spent, progress, tuple(rates(follow.at(progress)))
 
     return Preview("steps" if budget.counted == "updates" else budget.unit, count, row)
+
+
+def _whole(left: float, each: float) -> int:
+    """How many updates of `each` it takes; rounding errors make none more."""
+    if isinstance(left, int) and isinstance(each, int):
+        return -(-left // each)
+    return math.ceil(left / each * (1.0 - 1e-12))
