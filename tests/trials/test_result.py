@@ -6,7 +6,7 @@ import math
 import sys
 
 import pytest
-from finder.test_suggest import curve
+from trials.test_rules import curve
 
 import lehr
 

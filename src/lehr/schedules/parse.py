@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from lehr.schedules import cycles, recipes, shapes
-from lehr.schedules.base import Schedule
+from lehr.schedules.schedule import Constant, Schedule
 
 NAMES: Final[dict[str, Callable[..., Any]]] = {
     maker.__name__: maker
     for maker in (
-        shapes.Constant,
+        Constant,
         shapes.Cosine,
         shapes.Exponential,
         shapes.HyperbolicTangent,
