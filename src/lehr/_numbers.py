@@ -49,19 +49,19 @@ def plain(value: object) -> float | None:
         return None
 
 
-def plain_list(values: object) -> list[float] | None:
-    """The numbers in a list, a tuple, an array, a tensor, ...; None if it is no sequence of numbers."""
+def floats(values: object) -> list[float] | None:
+    """The numbers in a list, a tuple, an array, a tensor, ... as floats; None if it is no sequence of numbers.
+
+    >>> floats(torch.tensor([0.1, 2.0])), floats("12"), floats([1, None])
+    ([0.1, 2.0], None, None)
+    """
     if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
         return None
-    numbers = []
     try:
-        for value in values:
-            if (number := plain(value)) is None:
-                return None
-            numbers.append(number)
+        numbers = [plain(value) for value in values]
     except TypeError:  # an array of no dimension
         return None
-    return numbers
+    return None if None in numbers else [_float(number) for number in numbers if number is not None]
 
 
 def shown(value: object) -> str:
@@ -80,10 +80,14 @@ def _own(value: object) -> float | None:
         return operator.index(value)
     if not isinstance(value, SupportsFloat):
         return None
+    return _float(value)
+
+
+def _float(value: SupportsFloat) -> float:
     try:
         return float(value)
-    except OverflowError:  # a fraction beyond all floats
-        return math.inf
+    except OverflowError:  # a whole number or a fraction beyond all floats
+        return math.inf if value > 0 else -math.inf  # type: ignore[operator]
 
 
 def _bits(dtype: Any) -> int | None:

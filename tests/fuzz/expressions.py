@@ -33,7 +33,9 @@ progresses = st.one_of(st.floats(0.0, 1.0), st.floats(0.0, 3.0), st.sampled_from
 
 _atoms = st.one_of(
     values.map(repr),
-    st.sampled_from(("1/3", "1/0", "2-3", "1e999", "None", "True", "'1'", "()", "(0.3, 0.6)", "[0.1,]", "9" * 400, "nan")),
+    st.sampled_from(
+        ("1/3", "1/0", "2-3", "1e999", "None", "True", "'1'", "()", "(0.3, 0.6)", "[0.1,]", "9" * 400, "nan")
+    ),
     st.builds("{} {} {}".format, values, st.sampled_from("+-*/%"), values),
 )
 _keywords = st.sampled_from(
@@ -56,7 +58,9 @@ def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-texts = st.recursive(st.builds("{}({})".format, st.sampled_from(sorted(NAMES)), _arguments(_atoms)), _grown, max_leaves=5)
+texts = st.recursive(
+    st.builds("{}({})".format, st.sampled_from(sorted(NAMES)), _arguments(_atoms)), _grown, max_leaves=5
+)
 """Expressions that look like schedules."""
 
 

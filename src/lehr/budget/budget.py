@@ -271,9 +271,7 @@ def parse_amount(text: str) -> tuple[float, Unit]:
             f"{shown(text)} is not a budget; write a number and a unit, such as 500steps, 3ep, 1e9tok or 30min"
         )
     if not suffix:
-        raise ValueError(
-            f"the budget {shown(text)} has no unit; write for example {digits:.20}steps or {digits:.20}ep"
-        )
+        raise ValueError(f"the budget {shown(text)} has no unit; write for example {digits:.20}steps or {digits:.20}ep")
     known = suffix if suffix == "M" else suffix.lower()  # M is more often a million than a minute
     if known not in _SUFFIXES:
         raise ValueError(

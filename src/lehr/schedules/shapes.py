@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lehr.schedules import _check
-from lehr._numbers import LARGEST, plain_list, shown
+from lehr._numbers import LARGEST, floats, shown
 from lehr.schedules._namespace import choose, reached
 from lehr.schedules.schedule import Schedule
 
@@ -179,8 +179,10 @@ class Steps(Schedule):
 
     def __post_init__(self) -> None:
         _check.each(self, _check.factor, "gamma")
-        if (at := plain_list(self.at)) is None:
-            raise ValueError(f"Steps: at must be a tuple of milestones, or a list, such as (0.3, 0.6); got {shown(self.at)}")
+        if (at := floats(self.at)) is None:
+            raise ValueError(
+                f"Steps: at must be a tuple of milestones, or a list, such as (0.3, 0.6); got {shown(self.at)}"
+            )
         # only a tuple can be compared and hashed
         object.__setattr__(self, "at", tuple(_check.inside("Steps", "at", milestone) for milestone in at))
         if list(self.at) != sorted(set(self.at)):
