@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, Protocol, SupportsFloat, SupportsIndex, runtime_checkable
 
 LARGEST: Final = 1e30
@@ -55,7 +56,7 @@ def floats(values: object) -> list[float] | None:
     >>> floats(torch.tensor([0.1, 2.0])), floats("12"), floats([1, None])
     ([0.1, 2.0], None, None)
     """
-    if isinstance(values, str | bytes | Mapping | Set) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping | AbstractSet) or not isinstance(values, Iterable):
         return None
     try:
         numbers = [plain(value) for value in values]

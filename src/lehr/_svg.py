@@ -30,7 +30,7 @@ def figure(
         dots: pale points beside the curve.
         limits: heights at the lower and upper edge; what goes beyond is cut off.
     """
-    low, high = limits or (min(0.0, min(y)), max(y))
+    low, high = limits or (min(0.0, *y), max(y))
     scale = _Scale(x[0], x[-1], low, high)
     line = " ".join(map(scale.place, x, y))
     points = "".join(f'<path d="M{scale.place(a, b)}h0"/>' for a, b in dots)

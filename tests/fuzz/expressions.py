@@ -22,6 +22,13 @@ def fuzzed(few: int) -> settings:
     return settings(max_examples=EXAMPLES or few, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+def one_sentence(error: Exception) -> None:
+    """What may be said of any input: not nothing, not much, on one line."""
+    said = str(error)
+    assert 10 < len(said) < 500, said
+    assert "\n" not in said, said
+
+
 EXTREME = (
     0.0, -0.0, 1.0, 0.5, 2, 1e-12, 1.0 - 1e-16, 5e-324, 1e-320, 1e-300, 1e-30, 1e30, 1e300, 1.7e308, 1e-8, 1e8, 10**18,
     2**53 + 1, -1, 100, 1000, 1e4, 1 + 1e-15, 1e29, 3e-31,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lehr
-from fuzz.expressions import extreme_schedules, fuzzed, mutated, progresses, texts
+from fuzz.expressions import extreme_schedules, fuzzed, mutated, one_sentence, progresses, texts
 
 GRID = np.concatenate([np.linspace(0.0, 1.3, 41), [2.0, 7.5, 1e6, 1e18, 1e300]])
 SINGLE = np.minimum(GRID, 1e38).astype(np.float32)
@@ -39,8 +39,7 @@ def tried(text: str) -> None:
     try:
         schedule = lehr.parse_schedule(text)
     except ValueError as error:
-        assert 10 < len(str(error)) < 500
-        assert "\n" not in str(error)
+        one_sentence(error)
         return
     check(schedule)
 

@@ -18,7 +18,7 @@ from lehr.lab.files import write
 POINTS = 1001
 
 LOWEST, HIGHEST = 1e-30, 1e30
-"""The rates that are drawn: factors are no larger either, so that products are finite; what is smaller is drawn as 0."""
+"""The rates that are drawn. Factors are no larger either, so products are finite; what is smaller is drawn as 0."""
 
 
 def show(

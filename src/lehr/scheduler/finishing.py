@@ -23,8 +23,8 @@ def tail(factors: float | Sequence[float], progress: float, shape: Schedule) -> 
         readable = parse_schedule(repr(_from(_LONG, _LONG, shape)))
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"finish_by: shape must be one schedule made of lehr's own, so that a checkpoint can keep it; got {shape!r:.80}"
-            f" ({error})"
+            f"finish_by: shape must be one schedule made of lehr's own, so that a checkpoint can keep it ({error}); "
+            f"got {shape!r:.80}"
         ) from None
     if readable != _from(_LONG, _LONG, shape):
         raise ValueError(f"finish_by: shape must read again as it is written; got {shape!r:.80}")

@@ -25,7 +25,7 @@ def each(schedule: object, check: Callable[[str, str, Any], float], *names: str,
 def number(owner: str, name: str, value: Any) -> float:
     """`value` if it is a finite real number of a size that can be computed with."""
     given = plain(value)
-    if given is None or isinstance(given, float) and not math.isfinite(given):
+    if given is None or (isinstance(given, float) and not math.isfinite(given)):
         raise ValueError(f"{owner}: {name} must be a finite number; got {shown(value)}")
     if abs(given) > LARGEST:
         raise ValueError(f"{owner}: {name} must be at most {LARGEST:g} in size; got {shown(value)}")

@@ -46,13 +46,13 @@ def namespace_of(values: Any) -> Any:
     if torch is not None and isinstance(values, torch.Tensor):
         if values.dtype in (torch.float16, torch.bfloat16):
             raise TypeError(f"progress in {values.dtype} cannot tell places in a run apart; use float32")
-        if values.is_complex():
+        if values.is_complex() or values.dtype == torch.bool:
             raise TypeError(f"progress must be real; got a tensor of {values.dtype}")
         return torch
     if numpy is not None and isinstance(values, numpy.ndarray):
         if values.dtype == numpy.float16:
             raise TypeError("progress in float16 cannot tell places in a run apart; use float32")
-        if values.dtype.kind not in "buif":
+        if values.dtype.kind not in "uif":
             raise TypeError(f"progress must be real; got an array of {values.dtype}")
         return numpy
     if hasattr(values, "__array_namespace__"):

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lehr.schedules import _check
 from lehr._numbers import LARGEST
+from lehr.schedules import _check
 from lehr.schedules._namespace import turns_at, whole
 from lehr.schedules.schedule import Schedule
 

@@ -13,7 +13,15 @@ from lehr._numbers import LARGEST, plain, shown
 from lehr._svg import figure
 from lehr.schedules import _check
 from lehr.schedules._namespace import (
-    SCALARS, choose, from_beginning, namespace_of, part, quiet, reached, turns_at, whole,
+    SCALARS,
+    choose,
+    from_beginning,
+    namespace_of,
+    part,
+    quiet,
+    reached,
+    turns_at,
+    whole,
 )  # fmt: skip
 
 DEEPEST: Final = 100

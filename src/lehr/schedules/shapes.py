@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lehr.schedules import _check
 from lehr._numbers import LARGEST, floats, shown
+from lehr.schedules import _check
 from lehr.schedules._namespace import choose, reached
 from lehr.schedules.schedule import Schedule
 

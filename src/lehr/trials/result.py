@@ -159,20 +159,11 @@ class RangeTestResult:
             ValueError: if it is something else.
         """
         try:
-            values = json.loads(text, parse_constant=_refuse)
-            if not isinstance(values, dict):
-                raise TypeError(f"it is {shown(values)}")
-            if different := {field.name for field in fields(cls)} ^ set(values):
-                raise KeyError(f"{', '.join(sorted(different))} is missing, or does not belong there")
-            for name in ("losses", "metrics"):
-                values[name] = _with_nan(values[name])
-            if isinstance(pairs := values["evaluations"], list):
-                values["evaluations"] = [_with_nan(pair) for pair in pairs]
-            return cls(**values)
+            return cls(**_arguments(text, {field.name for field in fields(cls)}))
         except RecursionError:
             raise ValueError("this is not what RangeTestResult.to_json writes: it is nested too deeply") from None
-        except (TypeError, ValueError, KeyError) as error:
-            raise ValueError(f"this is not what RangeTestResult.to_json writes: {error.args[0]}") from None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"this is not what RangeTestResult.to_json writes: {error}") from None
 
     def _finite(self) -> tuple[list[float], list[float]]:
         """Without a last loss that is not finite."""
@@ -226,6 +217,19 @@ class RangeTestResult:
         except rules.NoSuggestion as reason:
             return f"{what}: {reason}"
         return what
+
+
+def _arguments(text: str, names: set[str]) -> dict[str, Any]:
+    values = json.loads(text, parse_constant=_refuse)
+    if not isinstance(values, dict):
+        raise TypeError(f"it is {shown(values)}")
+    if different := names ^ set(values):
+        raise ValueError(f"{shown(min(different))} is missing, or does not belong there")
+    for name in ("losses", "metrics"):
+        values[name] = _with_nan(values[name])
+    if isinstance(pairs := values["evaluations"], list):
+        values["evaluations"] = [_with_nan(pair) for pair in pairs]
+    return values
 
 
 def _pairs(evaluations: Any) -> list[tuple[float, float]]:
