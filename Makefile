@@ -16,7 +16,7 @@ demo: .venv/installed-lab
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -q
 
-# Many more random inputs than the tests take: some minutes.
+# Many more random inputs than the tests take, for a quarter of an hour or more.
 fuzz: .venv/installed-dev
 	LEHR_FUZZ=10000 $(BIN)/python -m pytest -q tests/fuzz
 

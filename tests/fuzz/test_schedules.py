@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import warnings
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 import lehr
 from fuzz.expressions import extreme_schedules, fuzzed, mutated, one_sentence, progresses, texts
+from lehr.cli.show import show
 
 GRID = np.concatenate([np.linspace(0.0, 1.3, 41), [2.0, 7.5, 1e6, 1e18, 1e300]])
 SINGLE = np.minimum(GRID, 1e38).astype(np.float32)
@@ -76,6 +79,19 @@ def test_accepted_arguments_give_finite_factors(schedule: lehr.Schedule, progres
 def test_pictures(schedule: lehr.Schedule) -> None:
     with warnings.catch_warnings(action="error"):
         assert "nan" not in schedule._repr_html_().partition("<figcaption>")[0]
+
+
+@fuzzed(10)
+@given(st.one_of(texts, extreme_schedules().map(repr)))
+def test_pictures_in_the_terminal(text: str) -> None:
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown), warnings.catch_warnings(action="error"):
+            show(text)
+    except ValueError as error:
+        one_sentence(error)
+    else:
+        assert "nan" not in shown.getvalue()
 
 
 def test_long_chains_do_not_take_long() -> None:
