@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test check bench docs clean
+.PHONY: install demo test fuzz check bench docs clean
 .DEFAULT_GOAL := install
 
 # Everything, for developing.
@@ -15,6 +15,10 @@ demo: .venv/installed-lab
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -q
+
+# Many more random inputs than the tests take, for a quarter of an hour or more.
+fuzz: .venv/installed-dev
+	LEHR_FUZZ=10000 $(BIN)/python -m pytest -q tests/fuzz
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -1,9 +1,15 @@
 """What there is to spend: units, text, conversion and refusals."""
 
 import math
+from collections.abc import Callable
+from dataclasses import asdict
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 
 import lehr
@@ -104,6 +110,49 @@ def test_fractions_convert_units() -> None:
     assert Budget(samples=64_000, samples_per_step=32, steps_per_epoch=200).fraction(epochs=1) == pytest.approx(0.1)
     assert Budget(seconds=3600).fraction(seconds=900) == 0.25
     assert budget.fraction(steps=0) == 0
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float32, torch.tensor, Fraction, Decimal, lambda n: np.array([n])])
+def test_numbers_of_any_kind(kind: Callable[[int], Any]) -> None:
+    budget = Budget(epochs=kind(10), steps_per_epoch=kind(200), samples_per_step=kind(32), tokens_per_step=kind(8))
+    plain = Budget(epochs=10, steps_per_epoch=200, samples_per_step=32, tokens_per_step=8)
+    assert (budget, hash(budget), repr(budget)) == (plain, hash(plain), repr(plain))
+    assert {type(value) for value in asdict(budget).values() if value is not None} <= {int, float, bool}
+    assert budget.fraction(steps=kind(500)) == 0.25
+    assert type(budget.fraction(steps=kind(500))) is float
+    assert budget.fraction(steps=kind(0)) == 0
+    assert budget.scaled(kind(2)) == plain.scaled(2)
+    assert repr(Budget.every(steps=kind(3))) == "Budget.every(steps=3)"
+    assert Budget.parse("3ep", steps_per_epoch=kind(5)).total == 15
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Budget(steps=10**400), "Budget: steps must lie between 1e-30 and 1e\\+30; got 1000"),
+        (lambda: Budget(steps=10**5000), "Budget: steps must lie between"),
+        (lambda: Budget(tokens=Fraction(10**400)), "Budget: tokens must be above 0 and finite"),
+        (lambda: Budget(seconds=5e-324), "Budget: seconds must lie between"),
+        (lambda: Budget(epochs=1e20, steps_per_epoch=1e20), "epochs and steps_per_epoch make 1e\\+40 updates"),
+        (lambda: Budget(steps=1e20).scaled(1e20), "Budget.scaled: share=1e\\+20 of 100,000"),
+        (lambda: Budget(steps=np.bool_(True)), "Budget: steps must be a number"),
+        (lambda: Budget(steps=torch.tensor([1, 2])), "Budget: steps must be a number"),
+        (lambda: Budget(steps=1).scaled(True), "Budget.scaled: share must be a number"),
+        (lambda: Budget(steps=1).scaled("2"), "Budget.scaled: share must be a number"),
+        (lambda: Budget(steps=1).fraction(steps=False), "fraction: steps must be a number"),
+        (lambda: Budget(steps=1).fraction(steps="0"), "fraction: steps must be a number"),
+    ],
+)
+def test_amounts_that_cannot_be_counted(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        make()
+    assert len(str(error.value)) < 200
+
+
+def test_text_is_text() -> None:
+    for text in (None, 3, b"3ep"):
+        with pytest.raises(TypeError, match="a budget's text must be a str such as '500steps'"):
+            Budget.parse(text)  # type: ignore[arg-type]
 
 
 def test_numbers_of_numpy_become_plain_ones() -> None:

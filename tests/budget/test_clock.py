@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lehr import Budget, Clock
+from lehr import Budget
+from lehr.budget import Clock
 
 
 class Watch:

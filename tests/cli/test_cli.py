@@ -27,6 +27,15 @@ def test_show_draws_in_the_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "at  50%: 0" in shown
 
 
+@pytest.mark.parametrize("code", ["Linear() * 1e-320", "Constant(0)", "Constant(1e30)", "Exponential(1e-300)"])
+def test_show_draws_extremes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str) -> None:
+    assert lehr(monkeypatch, "show", code, "--lr", "1e-30") == 0
+    assert lehr(monkeypatch, "show", code, "--lr", "1e30") == 0
+    said = capsys.readouterr()
+    assert "nan" not in said.out
+    assert not said.err
+
+
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_show_writes_pictures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ending: str, magic: bytes) -> None:
     path = tmp_path / f"picture.{ending}"
@@ -78,6 +87,11 @@ def test_compare_end_to_end(
         (("compare", "--data", "/nowhere", "--task", "cifar10"), "--data: there is no folder /nowhere"),
         (("compare", "--seeds", "0"), "seeds"),
         (("show", "Linear() + 1"), "schedules can only be multiplied"),
+        (("show", "Constant(1e999)"), "Constant: value must be a finite number; got inf"),
+        (("show", "Constant(1/0)"), "division by zero"),
+        (("show", "linear", "--lr", "nan"), "--lr: a learning rate must be above 0"),
+        (("show", "linear", "--lr", "inf"), "--lr: a learning rate must be above 0"),
+        (("show", "linear", "--lr", "0"), "--lr: a learning rate must be above 0"),
         (("show", "linear", "--out", "picture.gif"), "picture.gif must end in .png, .svg or .pdf"),
         (("report", "/nowhere"), "there is no file /nowhere/results.json"),
         (("shw",), "shw"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -202,6 +203,36 @@ def test_preview_shows_the_way_down() -> None:
     advance(scheduler, 50)
     scheduler.finish_by(lehr.Budget(steps=5))
     assert "5" in str(scheduler.preview())
+
+
+def test_a_long_shape_is_remembered_or_refused_before_anything_changes() -> None:
+    def stairs(many: int) -> lehr.Schedule:
+        return lehr.Steps(at=tuple(k / (many + 1) for k in range(1, many + 1)), gamma=0.99)
+
+    scheduler = made()
+    advance(scheduler, 30)
+    scheduler.finish_by(lehr.Budget(steps=10), shape=stairs(300))
+    again = made()
+    again.load_state_dict(scheduler.state_dict())
+    assert advance(again) == advance(scheduler)
+    code = "Linear()" + " * Rex()" * 100
+    for shape in (stairs(900), lehr.parse_schedule(code), lehr.parse_schedule("Linear()" + ".clip()" * 99)):
+        scheduler = made()
+        advance(scheduler, 30)
+        state = scheduler.state_dict()
+        with pytest.raises(ValueError, match="shape must be one schedule made of lehr's own, so that a checkpoint"):
+            scheduler.finish_by(lehr.Budget(steps=10), shape=shape)
+        assert {**scheduler.state_dict(), "clock": None} == {**state, "clock": None}
+        assert scheduler.budget == lehr.Budget(steps=100)
+
+
+def test_a_shape_of_numbers_from_numpy() -> None:
+    scheduler = made()
+    advance(scheduler, 30)
+    scheduler.finish_by(lehr.Budget(steps=10), shape=lehr.Linear(end=np.float64(0.1)))  # type: ignore[arg-type]
+    again = made()
+    again.load_state_dict(scheduler.state_dict())
+    assert advance(again) == advance(scheduler)
 
 
 def test_bad_use_is_told() -> None:

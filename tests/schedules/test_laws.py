@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import lehr
-from lehr import Budget, Clock, Constant, Schedule
+from lehr import Budget, Constant, Schedule
+from lehr.budget import Clock
 from strategies import cycles, decays, progresses, schedules, shares
 
 GRID = np.linspace(0.0, 1.6, 81)

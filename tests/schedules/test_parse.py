@@ -40,10 +40,44 @@ def test_expressions_mean_what_they_say() -> None:
         ("Linear(nonsense=1)", "unexpected keyword argument 'nonsense'"),
         ("Linear().then(3, at=0.5)", "then: other must be a schedule; got 3"),
         ("Linear().until(1.5)", "until: end is a share of the budget"),
-        ("Linear()" + ".clip()" * 200, "at most 1000 characters"),
+        ("Linear()" + ".clip()" * 2000, "at most 10,000 characters; this text has 14,008"),
+        ("Linear()" + ".clip()" * 101, "clip: schedules can be nested 100 deep"),
+        ("Linear()" + ".clip()" * 1000, "nested too deeply"),
+        ("(" * 5000, "is not a schedule expression"),
+        ("-" * 9999 + "1", "nested too deeply"),
+        ("+".join(["1"] * 4000), "nested too deeply"),
+        ("Constant(" + "9" * 9000 + ")", "Exceeds the limit .4300 digits. for integer string conversion"),
+        ("Constant(0x" + "f" * 9000 + ")", "Constant: value must be a finite number; got inf"),
+        ("Constant(0x" + "f" * 4000 + " * 0.0)", "Constant: value must be a finite number; got nan"),
+        ("\0", "is not a schedule expression"),
+        ("\ud800", "has characters that belong in no text"),
+        ("'\\d'", "has no meaning in a schedule"),
+        ("1or 2", "has no meaning in a schedule"),
+        ("(1, 2)", "is not a schedule expression; write for example"),
+        ("None", "is not a schedule expression; write for example"),
+        ("Linear(end=1, end=2)", "Linear: end is given twice"),
+        ("Linear(1, 2, 3)", "Linear: too many positional arguments"),
+        ("Linear().then(at=0.5)", "then: missing a required argument: 'other'"),
+        ("warmup_stable_decay(shape=3)", "warmup_stable_decay: shape must be a schedule; got 3"),
+        ("warmup_stable_decay(shape=0)", "warmup_stable_decay: shape must be a schedule; got 0"),
+        ("Linear().after_warmup(None)", "after_warmup: share must be a finite number; got None"),
         ("-" * 900 + "1", "is not a schedule expression|is a number"),
     ],
 )
 def test_everything_else_is_refused(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         parse_schedule(text)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500
+
+
+def test_long_lists_of_milestones_read_again() -> None:
+    many = lehr.Steps(at=tuple(k / 400 for k in range(1, 400)), gamma=0.99)
+    assert 1_000 < len(repr(many)) < 10_000
+    assert parse_schedule(repr(many)) == many
+
+
+def test_text_is_text() -> None:
+    for text in (None, b"Linear()", 3, lehr.Linear()):
+        with pytest.raises(TypeError, match="parse_schedule: text must be a str"):
+            parse_schedule(text)  # type: ignore[arg-type]

@@ -1,14 +1,17 @@
-"""What was found: as numbers, text, JSON and a picture."""
+"""The result of a range test: as numbers, text, JSON and a picture."""
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 
+import numpy as np
 import pytest
-from finder.test_suggest import curve
+import torch
 
 import lehr
+from trials.test_rules import curve
 
 
 def found(**changes: object) -> lehr.RangeTestResult:
@@ -21,6 +24,62 @@ def test_json_round_trip() -> None:
     for text in ("", "{}", "[1]", '{"rates": [1], "evaluations": null, "x": 1}', '{"evaluations": 3}'):
         with pytest.raises(ValueError, match=r"not what RangeTestResult\.to_json writes"):
             lehr.RangeTestResult.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rates": [1.0, 0.5]}, {"rates": [0.0, 1.0]}, {"rates": [1.0, None]}, {"rates": ["1", "2"]}, {"rates": "12"},
+        {"rates": [1.0]}, {"rates": None}, {"rates": [True, 2.0]}, {"rates": [1.0, 10**400]}, {"losses": [1.0]},
+        {"losses": None}, {"losses": [1.0, None]}, {"losses": [None, 1.0]}, {"losses": [[1.0], [2.0]]},
+        {"metrics": [1.0]}, {"metrics": ["a", "b"]}, {"metrics": 3}, {"evaluations": [[1.0]]}, {"evaluations": [1.0]},
+        {"evaluations": [[-1.0, 2.0]]}, {"evaluations": {"a": 1}}, {"evaluations": [[None, 1.0]]},
+        {"evaluations": [[2.0, 1.0], [1.0, 1.0]]}, {"ending": "fast"}, {"ending": None}, {"ending": ["high"]},
+        {"higher_is_better": 1}, {"higher_is_better": "yes"}, {"more": 1},
+    ],
+)  # fmt: skip
+def test_damaged_json_is_refused(changes: dict[str, object]) -> None:
+    whole = json.loads(lehr.RangeTestResult([1.0, 2.0], [2.0, 1.0]).to_json())
+    with pytest.raises(ValueError, match=r"not what RangeTestResult\.to_json writes: .") as error:
+        lehr.RangeTestResult.from_json(json.dumps({**whole, **changes}))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 250
+    for name in whole:
+        with pytest.raises(ValueError, match=f"'{name}' is missing"):
+            lehr.RangeTestResult.from_json(json.dumps({key: value for key, value in whole.items() if key != name}))
+
+
+@pytest.mark.parametrize("text", ["NaN", '{"rates": [Infinity]}', "[" * 10**5, "1" * 10**4, "null", None, 3])
+def test_what_is_no_json_of_ours_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not what RangeTestResult\.to_json writes"):
+        lehr.RangeTestResult.from_json(text)
+
+
+def test_numbers_of_any_kind_become_plain() -> None:
+    rates, losses = curve(1)
+    result = lehr.RangeTestResult(np.array(rates), torch.tensor(losses, dtype=torch.float64))  # type: ignore[arg-type]
+    assert result == lehr.RangeTestResult(rates, losses)
+    assert lehr.RangeTestResult.from_json(result.to_json()) == result
+    with pytest.raises(ValueError, match="RangeTestResult: losses must be finite, but for the last of a test whose"):
+        lehr.RangeTestResult(rates, [math.nan, *losses[1:]])
+
+
+def test_notebooks_draw_the_course() -> None:
+    html = found()._repr_html_()
+    assert html.count("h0") == 85  # a dot for each loss
+    assert "steepest" in html.partition("<figcaption>")[2]
+    assert "nan" not in lehr.RangeTestResult(*curve(0), ending="not finite")._repr_html_()
+    only = lehr.RangeTestResult([0.1], [math.nan], ending="not finite")
+    assert "<svg" not in only._repr_html_()
+    assert "1 updates from 0.1" in only._repr_html_()
+    assert str(lehr.RangeTestResult([], [])) == "no updates"
+
+
+def test_rates_that_stay_the_same_suggest_nothing() -> None:
+    flat = lehr.RangeTestResult([0.1] * 20, [1.0] * 20)
+    assert set(flat.suggestions().values()) == {None}
+    with pytest.raises(lehr.NoSuggestion, match="the rate stays the same"):
+        flat.bounds()
 
 
 def test_json_is_strict_and_metrics_may_be_broken() -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from random import Random
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +30,9 @@ PUBLISHED: list[tuple[float, float, float, float]] = [
 RULES: tuple[Callable[..., float], ...] = (
     lehr.trials.steepest_rate, lehr.trials.valley_rate, lehr.trials.slide_rate, lehr.trials.minimum_rate,
 )  # fmt: skip
+
+
+ALL: tuple[Callable[..., object], ...] = (*RULES, lehr.trials.edge_rate, lehr.trials.clr_bounds)
 
 
 def curve(index: int) -> tuple[list[float], list[float]]:
@@ -193,12 +200,69 @@ def test_one_outlier_does_not_matter() -> None:
         ([0.1 * k for k in range(12)], [1.0] * 12, "rates must rise, and be above 0"),
         ([0.1] * 12, [1.0] * 12, "rates must rise"),
         ([0.1 * k for k in range(1, 13)], [math.nan] * 12, "must be finite"),
+        ([0.1 * k for k in range(1, 13)], [math.nan] + [1.0] * 11, "must be finite"),
+        ([0.1 * k for k in range(1, 13)], [1.0] * 6 + [math.nan] + [1.0] * 5, "must be finite"),
+        ([0.1 * k for k in range(1, 13)], [1.0] * 11 + [math.inf], "must be finite"),
+        ([0.1 * k for k in range(12, 0, -1)], [1.0] * 12, "rates must rise"),
+        ([0.1 * k for k in range(1, 12)] + [math.nan], [1.0] * 12, "rates must rise"),
+        ([0.1 * k for k in range(1, 12)] + [math.inf], [1.0] * 12, "rates must rise"),
+        ([-0.1, *(0.1 * k for k in range(1, 12))], [1.0] * 12, "be above 0"),
+        ([0.0], [1.0], "be above 0"),
+        ([math.nan], [1.0], "be above 0"),
+        ([0.1 * k for k in range(1, 13)], [1.0] * 13, "12 rates, but 13 losses"),
+        ([0.1], [], "1 rates, but 0 losses"),
+        (["a"] * 12, [1.0] * 12, "rates must be a list of numbers"),
+        ([0.1 * k for k in range(1, 13)], [None] * 12, "losses or scores must be a list of numbers"),
+        (0.1, 1.0, "rates must be a list of numbers"),
+        ("0.1", "1.0", "rates must be a list of numbers"),
     ],
 )
-def test_curves_that_are_none_are_told(rates: list[float], losses: list[float], message: str) -> None:
-    for rule in (lehr.trials.edge_rate, lehr.trials.clr_bounds):
+def test_curves_that_are_none_are_refused(rates: list[float], losses: list[float], message: str) -> None:
+    for rule in ALL:
         with pytest.raises(ValueError, match=message):
-            rule(rates, losses)  # type: ignore[operator]
+            rule(rates, losses)
+
+
+@pytest.mark.parametrize("points", [0, 1])
+def test_a_point_is_no_course(points: int) -> None:
+    for rule in ALL:
+        with pytest.raises(lehr.NoSuggestion, match=f"nothing to suggest from {points} points"):
+            rule([0.1] * points, [1.0] * points)
+
+
+def test_points_of_any_kind() -> None:
+    rates, losses = curve(0)
+    rows: tuple[Callable[[list[float]], Any], ...] = (
+        np.array, tuple, lambda row: torch.tensor(row, dtype=torch.float64), lambda row: [Fraction(x) for x in row],
+        lambda row: [torch.tensor(x, dtype=torch.float64) for x in row], lambda row: (x for x in row),
+    )  # fmt: skip
+    for rule in ALL:
+        answer = rule(rates, [-loss for loss in losses] if rule is lehr.trials.clr_bounds else losses)
+        for kind in rows:
+            scores = [-loss for loss in losses] if rule is lehr.trials.clr_bounds else losses
+            assert rule(kind(rates), kind(scores)) == answer
+
+
+def test_losses_that_blow_up_beyond_all_bounds() -> None:
+    rates, losses = curve(0)
+    blown = [*losses[:-3], 1e150, 1e300, 1.7e308]
+    assert lehr.trials.edge_rate(rates, blown) == pytest.approx(lehr.trials.edge_rate(rates, losses), rel=0.3)
+    for rule in RULES:
+        assert rates[0] / 10 <= rule(rates, blown) <= rates[-1]
+
+
+def test_rates_next_to_each_other() -> None:
+    rates = [1.9999999999999996, 1.9999999999999998, 2.0]
+    assert lehr.trials.steepest_rate(rates, [2.0, 1.0, 1.0]) == rates[0]
+    assert lehr.trials.steepest_rate([5e-324, 1.0, 1e308], [2.0, 1.9, 1.0]) == 1.0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"width": 0}, {"width": 1.5}, {"width": True}, {"threshold": math.nan}, {"threshold": -1}]
+)
+def test_slide_checks_its_numbers(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"slide_rate: {next(iter(wrong))} must be"):
+        lehr.trials.slide_rate(*curve(0), **wrong)
 
 
 def test_slide_needs_more_points_than_its_width() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
+import string
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any, Final, Literal
+
+from lehr._numbers import LARGEST, SMALLEST, plain, shown
 
 Unit = Literal["steps", "epochs", "samples", "tokens", "seconds"]
 
@@ -63,7 +64,7 @@ class Budget:
         tokens_per_step: tokens an update over all ranks, above 0.
 
     Raises:
-        ValueError: if not exactly one unit is given, or a number is not above 0 and finite.
+        ValueError: if not exactly one unit is given, or a number is not above 0 and finite (from 1e-30 to 1e30).
 
     >>> Budget(epochs=3, steps_per_epoch=100).total
     300
@@ -88,13 +89,15 @@ class Budget:
             got = " and ".join(given) or "none"
             raise ValueError(f"Budget takes exactly one of steps, epochs, samples, tokens or seconds; got {got}")
         for name in (*given, "steps_per_epoch", "samples_per_step", "tokens_per_step"):
-            value = getattr(self, name)
-            if value is not None:
-                _check_amount(name, value)
-                if type(value) not in (int, float):  # NumPy's print as code that needs NumPy, and load only with it
-                    object.__setattr__(self, name, _whole(float(value)))
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _amount("Budget", name, value))
         if self.epochs is not None and self.steps_per_epoch is None:
             raise ValueError("Budget(epochs=...) needs steps_per_epoch, the number of updates an epoch (len(loader))")
+        if not SMALLEST <= self.total <= LARGEST:
+            raise ValueError(
+                f"Budget: epochs and steps_per_epoch make {self.total:g} updates, and must make from {SMALLEST:g} to "
+                f"{LARGEST:g}; got {self.epochs!r} and {self.steps_per_epoch!r}"
+            )
 
     @classmethod
     def every(cls, **amount: float) -> Budget:
@@ -190,9 +193,12 @@ class Budget:
         >>> Budget(epochs=30, steps_per_epoch=200).scaled(0.1)
         Budget(epochs=3, steps_per_epoch=200)
         """
-        if not 0.0 < share < math.inf:
-            raise ValueError(f"Budget.scaled: share must be a number above 0 and finite; got {share!r}")
-        amount: Any = {self.unit: _whole(float(f"{self.amount * share:.15g}"))}
+        times = plain(share)
+        if times is None or not 0.0 < times < math.inf:
+            raise ValueError(f"Budget.scaled: share must be a number above 0 and finite; got {shown(share)}")
+        if not all(SMALLEST <= size <= LARGEST for size in (times, self.amount * times, self.total * times)):
+            raise ValueError(f"Budget.scaled: share={shown(share)} of {self} is beyond what can be counted")
+        amount: Any = {self.unit: _whole(float(f"{self.amount * times:.15g}"))}
         return replace(self, **amount)
 
     def fraction(self, **amount: float) -> float:
@@ -211,9 +217,9 @@ class Budget:
         """
         if len(amount) != 1 or (unit := next(iter(amount))) not in UNITS:
             raise ValueError(f"fraction takes exactly one of {', '.join(UNITS)}; got {', '.join(amount) or 'none'}")
-        value = amount[unit]
+        value = plain(amount[unit])
         if value != 0:
-            _check_amount(unit, value)
+            value = _amount("fraction", unit, amount[unit])
         if unit == self.unit:
             return value / self.amount
         return value * self._in_steps(unit) / (self.amount * self._in_steps(self.unit))
@@ -251,32 +257,43 @@ class Budget:
 
 def parse_amount(text: str) -> tuple[float, Unit]:
     """The number and the unit in a text such as "3ep" or "30 min"."""
-    match = re.fullmatch(r"\s*([-+.\deE]*[-+.\d])\s*([a-zA-Z]*)\s*", text)
+    if not isinstance(text, str):
+        raise TypeError(f"a budget's text must be a str such as '500steps'; got {shown(text)}")
+    first, *rest = text.split() or [""]
+    digits = first.rstrip(string.ascii_letters)
+    suffix = first[len(digits) :] + "".join(rest)
     try:
-        number = float(match[1]) if match else math.nan
+        number = math.nan if len(rest) > 1 or (rest and digits != first) else float(digits)
     except ValueError:
         number = math.nan
-    if match is None or math.isnan(number):
-        raise ValueError(f"{text!r} is not a budget; write a number and a unit, such as 500steps, 3ep, 1e9tok or 30min")
-    suffix = match[2].lower() if match[2] != "M" else "M"  # which is more often a million than a minute
+    if math.isnan(number) or not (suffix.isalpha() or not suffix):
+        raise ValueError(
+            f"{shown(text)} is not a budget; write a number and a unit, such as 500steps, 3ep, 1e9tok or 30min"
+        )
     if not suffix:
-        raise ValueError(f"the budget {text!r} has no unit; write for example {text.strip()}steps or {text.strip()}ep")
-    if suffix not in _SUFFIXES:
+        raise ValueError(f"the budget {shown(text)} has no unit; write for example {digits:.20}steps or {digits:.20}ep")
+    known = suffix if suffix == "M" else suffix.lower()  # M is more often a million than a minute
+    if known not in _SUFFIXES:
         raise ValueError(
-            f"unknown unit {match[2]!r} in the budget {text!r}; known are steps, ep, samples, tok, s, min, h and d"
+            f"unknown unit {shown(suffix)} in the budget {shown(text)}; known are steps, ep, samples, tok, s, min, h "
+            "and d"
         )
-    unit, size = _SUFFIXES[suffix]
-    _check_amount(unit, number)
-    return _whole(number * size), unit
+    unit, size = _SUFFIXES[known]
+    return _whole(_amount("Budget", unit, number) * size), unit
 
 
-def _check_amount(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ValueError(f"Budget: {name} must be a number; got {value!r}")
-    if not math.isfinite(value) or value <= 0:
+def _amount(owner: str, name: str, value: Any) -> float:
+    """`value` as Python's own number, if it is an amount."""
+    number = plain(value)
+    if number is None:
+        raise ValueError(f"{owner}: {name} must be a number; got {shown(value)}")
+    if not 0 < number < math.inf:
         raise ValueError(
-            f"Budget: {name} must be above 0 and finite, since it is what there is to spend; got {value!r}"
+            f"{owner}: {name} must be above 0 and finite, since it is what there is to spend; got {shown(value)}"
         )
+    if not SMALLEST <= number <= LARGEST:
+        raise ValueError(f"{owner}: {name} must lie between {SMALLEST:g} and {LARGEST:g}; got {shown(value)}")
+    return number
 
 
 def _whole(value: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +17,9 @@ from lehr.lab.files import write
 
 POINTS = 1001
 
+LOWEST, HIGHEST = 1e-30, 1e30
+"""The rates that are drawn. Factors are no larger either, so products are finite; what is smaller is drawn as 0."""
+
 
 def show(
     schedule: Annotated[
@@ -25,11 +29,13 @@ def show(
     lr: Annotated[float, typer.Option(help="Peak learning rate to multiply by.")] = 1.0,
 ) -> None:
     """Draw a schedule over the share of the budget."""
+    if not LOWEST <= lr <= HIGHEST:
+        raise ValueError(f"--lr: a learning rate must be above 0, from {LOWEST:g} to {HIGHEST:g}; got {lr}")
     curve = _curve(schedule)
     progress = np.linspace(0.0, 1.0, POINTS)
     rates = lr * curve(progress)
     if out:
-        _save(Path(out), repr(curve), progress, rates, lr)
+        _save(Path(out), shorten(repr(curve), 300, placeholder=" ..."), progress, rates, lr)
         print(Path(out).resolve())
     else:
         _draw(repr(curve), progress, rates)
@@ -46,7 +52,8 @@ def _curve(text: str) -> lehr.Schedule:
 
 def _draw(title: str, progress: np.ndarray, rates: np.ndarray) -> None:
     console = Console()
-    draw(console, title, progress, rates, x_min=0.0, x_max=1.0, y_min=0.0)
+    visible = np.where(rates < LOWEST, 0.0, rates)  # of smaller ones the axis cannot be divided
+    draw(console, title, progress, visible, x_min=0.0, x_max=1.0, y_min=0.0)
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         console.print(f"  at {share:>4.0%}: {np.interp(share, progress, rates):.6g}", highlight=False)
 

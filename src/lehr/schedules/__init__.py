@@ -1,6 +1,5 @@
 """Schedules: progress -> factor. They know neither optimizer nor run length and need the standard library only."""
 
-from lehr.schedules.base import Schedule as Schedule
 from lehr.schedules.cycles import Triangular as Triangular
 from lehr.schedules.cycles import WarmRestarts as WarmRestarts
 from lehr.schedules.parse import parse_schedule as parse_schedule
@@ -11,7 +10,8 @@ from lehr.schedules.recipes import knee as knee
 from lehr.schedules.recipes import one_cycle as one_cycle
 from lehr.schedules.recipes import triangular2 as triangular2
 from lehr.schedules.recipes import warmup_stable_decay as warmup_stable_decay
-from lehr.schedules.shapes import Constant as Constant
+from lehr.schedules.schedule import Constant as Constant
+from lehr.schedules.schedule import Schedule as Schedule
 from lehr.schedules.shapes import Cosine as Cosine
 from lehr.schedules.shapes import Exponential as Exponential
 from lehr.schedules.shapes import HyperbolicTangent as HyperbolicTangent

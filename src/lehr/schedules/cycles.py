@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from lehr._numbers import LARGEST
 from lehr.schedules import _check
-from lehr.schedules._namespace import whole
-from lehr.schedules.base import Schedule
+from lehr.schedules._namespace import turns_at, whole
+from lehr.schedules.schedule import Schedule
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,12 +37,11 @@ class Triangular(Schedule):
     low: float = 0.0
 
     def __post_init__(self) -> None:
-        _check.positive(self, "cycles", self.cycles)
-        if not 0.0 <= _check.number(self, "low", self.low) <= 1.0:
-            raise ValueError(f"Triangular: low is base_lr / max_lr and must lie in [0, 1]; got {self.low!r}")
+        _check.each(self, _check.positive, "cycles")
+        _check.each(self, _check.unit, "low")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
-        turns = progress * self.cycles
+        turns = turns_at(progress, self.cycles, xp)
         x = xp.abs(2.0 * (turns - whole(turns, xp)) - 1.0)
         # where rounding puts the turn just below a whole number, x is an ulp above 1
         return self.low + (1.0 - self.low) * (1.0 - xp.clip(x, 0.0, 1.0))
@@ -72,21 +72,25 @@ class WarmRestarts(Schedule):
     low: float = 0.0
 
     def __post_init__(self) -> None:
-        _check.positive(self, "cycles", self.cycles)
-        if _check.number(self, "growth", self.growth) < 1.0:
+        _check.each(self, _check.positive, "cycles", "growth")
+        _check.each(self, _check.unit, "low")
+        if self.growth < 1.0:
             raise ValueError(f"WarmRestarts: growth is T_mult and must be at least 1; got {self.growth!r}")
-        if not 0.0 <= _check.number(self, "low", self.low) <= 1.0:
-            raise ValueError(f"WarmRestarts: low must lie in [0, 1]; got {self.low!r}")
+        if self.cycles * math.log(self.growth) > math.log(LARGEST):
+            raise ValueError(
+                f"WarmRestarts: with cycles={self.cycles} and growth={self.growth} the first cycle is less than 1e-30 "
+                "of the budget; make either smaller"
+            )
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
         if self.growth == 1.0:
-            turns = progress * self.cycles
+            turns = turns_at(progress, self.cycles, xp)
             within = turns - whole(turns, xp)
         else:
-            # in units of the first cycle: n cycles last (growth^n - 1) / (growth - 1)
+            # n cycles last (growth^n - 1) / (growth - 1) times as long as the first
             log, more = math.log(self.growth), self.growth - 1.0
-            time = progress * math.expm1(self.cycles * log) / more
-            index = whole(xp.log1p(time * more) / log, xp)
-            within = (time - xp.expm1(index * log) / more) / xp.exp(index * log)
+            grown = turns_at(progress, math.expm1(self.cycles * log), xp)
+            index = whole(xp.log1p(grown) / log, xp)
+            within = (grown - xp.expm1(index * log)) / (more * xp.exp(index * log))
         wave = 0.5 * (1.0 + xp.cos(math.pi * xp.clip(within, 0.0, 1.0)))
         return self.low + (1.0 - self.low) * wave

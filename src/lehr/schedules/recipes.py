@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from lehr._numbers import shown
 from lehr.schedules import _check
-from lehr.schedules.base import Schedule
 from lehr.schedules.cycles import Triangular
-from lehr.schedules.shapes import Constant, Cosine, Exponential, Linear, OneMinusSqrt
+from lehr.schedules.schedule import Constant, Schedule
+from lehr.schedules.shapes import Cosine, Exponential, Linear, OneMinusSqrt
 
 
 def clr_decay(low: float, until: float) -> Schedule:
@@ -22,6 +23,7 @@ def clr_decay(low: float, until: float) -> Schedule:
     >>> [clr_decay(low=0.5, until=0.5)(p) for p in (0.0, 0.25, 0.5, 1.0)]
     [1.0, 0.75, 0.5, 0.5]
     """
+    low, until = _check.factor("clr_decay", "low", low), _check.share("clr_decay", "until", until)
     return Linear(1.0, low).until(until)
 
 
@@ -41,7 +43,8 @@ def exp_range(cycles: float, low: float, end: float) -> Schedule:
     >>> [round(exp_range(cycles=2, low=0.5, end=0.25)(p), 4) for p in (0.25, 0.5, 1.0)]
     [0.7071, 0.25, 0.125]
     """
-    return Triangular(cycles, low) * _endless_exponential(cycles, end)
+    low, decay = _check.unit("exp_range", "low", low), _endless_exponential("exp_range", cycles, end)
+    return Triangular(cycles, low) * decay
 
 
 def exp_range_amplitude(cycles: float, low: float, end: float) -> Schedule:
@@ -59,7 +62,9 @@ def exp_range_amplitude(cycles: float, low: float, end: float) -> Schedule:
     >>> [round(exp_range_amplitude(cycles=2, low=0.5, end=0.25)(p), 4) for p in (0.25, 0.5, 1.0)]
     [0.8536, 0.5, 0.5]
     """
-    return (Triangular(cycles) * _endless_exponential(cycles, end)).between(low)
+    low = _check.unit("exp_range_amplitude", "low", low)
+    decay = _endless_exponential("exp_range_amplitude", cycles, end)
+    return (Triangular(cycles) * decay).between(low)
 
 
 def knee(explore: float = 0.5, warmup: float = 0.0) -> Schedule:
@@ -75,10 +80,10 @@ def knee(explore: float = 0.5, warmup: float = 0.0) -> Schedule:
     >>> [knee(explore=0.5)(p) for p in (0.25, 0.5, 0.75, 1.0)]
     [1.0, 1.0, 0.5, 0.0]
     """
-    _check.inside("knee", "explore", explore)
-    _check_warmup("knee", warmup, 1.0 - explore, "1 - explore")
-    held = Constant().then(Linear(), at=explore / (1.0 - warmup))
-    return held.after_warmup(warmup)
+    explore = _check.inside("knee", "explore", explore)
+    warmup = _checked_warmup("knee", warmup, 1.0 - explore, "1 - explore")
+    plateau = Constant().then(Linear(), at=explore / (1.0 - warmup))
+    return plateau.after_warmup(warmup)
 
 
 def one_cycle(rise: float = 0.3, initial: float = 1 / 25, final: float = 1 / 25e4) -> Schedule:
@@ -98,6 +103,8 @@ def one_cycle(rise: float = 0.3, initial: float = 1 / 25, final: float = 1 / 25e
     >>> [round(one_cycle()(p), 2) for p in (0.0, 0.3, 0.65, 1.0)]
     [0.04, 1.0, 0.5, 0.0]
     """
+    rise = _check.inside("one_cycle", "rise", rise)
+    initial, final = _check.factor("one_cycle", "initial", initial), _check.factor("one_cycle", "final", final)
     return Cosine(initial, 1.0).then(Cosine(1.0, final), at=rise)
 
 
@@ -115,6 +122,7 @@ def triangular2(cycles: float, low: float) -> Schedule:
     >>> [triangular2(cycles=2, low=0.5)(p) for p in (0.25, 0.5, 0.75)]
     [1.0, 0.5, 0.75]
     """
+    cycles, low = _check.positive("triangular2", "cycles", cycles), _check.unit("triangular2", "low", low)
     return Triangular().repeated(cycles, scale=0.5).between(low)
 
 
@@ -131,20 +139,28 @@ def warmup_stable_decay(warmup: float = 0.05, decay: float = 0.2, shape: Schedul
     >>> [warmup_stable_decay(warmup=0.1, decay=0.2)(p) for p in (0.0, 0.1, 0.8, 1.0)]
     [0.0, 1.0, 1.0, 0.0]
     """
-    _check.inside("warmup_stable_decay", "decay", decay)
-    _check_warmup("warmup_stable_decay", warmup, 1.0 - decay, "1 - decay")
-    held = Constant().then(shape or OneMinusSqrt(), at=(1.0 - warmup - decay) / (1.0 - warmup))
-    return held.after_warmup(warmup)
+    shape = OneMinusSqrt() if shape is None else shape
+    if not isinstance(shape, Schedule):
+        raise TypeError(f"warmup_stable_decay: shape must be a schedule; got {shown(shape)}")
+    decay = _check.inside("warmup_stable_decay", "decay", decay)
+    warmup = _checked_warmup("warmup_stable_decay", warmup, 1.0 - decay, "1 - decay")
+    plateau = Constant().then(shape, at=(1.0 - warmup - decay) / (1.0 - warmup))
+    return plateau.after_warmup(warmup)
 
 
-def _endless_exponential(cycles: float, end: float) -> Schedule:
+def _endless_exponential(recipe: str, cycles: float, end: float) -> Schedule:
     """`end^p`, written cycle by cycle so that it goes on beyond the budget as the cycles do."""
-    _check.positive("exp_range", "cycles", cycles)
-    _check.share("exp_range", "end", end)
+    cycles, end = _check.positive(recipe, "cycles", cycles), _check.above_zero(recipe, "end", end)
+    if end > 1.0:
+        raise ValueError(f"{recipe}: end is a share of the rate and must be above 0, at most 1; got {end!r}")
     each = end ** (1.0 / cycles)
+    if not each:
+        raise ValueError(f"{recipe}: cycles={cycles} and end={end} leave nothing of the rate after the first cycle")
     return Exponential(each).repeated(cycles, scale=each)
 
 
-def _check_warmup(recipe: str, warmup: float, room: float, name: str) -> None:
-    if not 0.0 <= _check.number(recipe, "warmup", warmup) < room:
-        raise ValueError(f"{recipe}: warmup must be at least 0 and below {name} = {room:g}; got {warmup!r}")
+def _checked_warmup(recipe: str, warmup: float, room: float, name: str) -> float:
+    given = _check.number(recipe, "warmup", warmup)
+    if not 0.0 <= given < room:
+        raise ValueError(f"{recipe}: warmup must be at least 0 and below {name} = {room:g}; got {given!r}")
+    return given

@@ -6,33 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from lehr._numbers import LARGEST, floats, shown
 from lehr.schedules import _check
-from lehr.schedules._namespace import SCALARS, reached
-from lehr.schedules.base import Schedule
-
-
-@dataclass(frozen=True, repr=False)
-class Constant(Schedule):
-    """The same factor throughout.
-
-        f(p) = value
-
-    Args:
-        value: the factor, at least 0.
-
-    >>> Constant(0.5)(0.9)
-    0.5
-    """
-
-    value: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check.factor(self, "value", self.value)
-
-    def factor_at(self, progress: Any, xp: Any) -> Any:
-        if xp is SCALARS:
-            return float(self.value)
-        return self.value + 0.0 * progress
+from lehr.schedules._namespace import choose, reached
+from lehr.schedules.schedule import Schedule
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,7 +33,7 @@ class Linear(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_ends(self, self.start, self.end)
+        _check.each(self, _check.factor, "start", "end")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
         left = 1.0 - xp.clip(progress, 0.0, 1.0)
@@ -83,7 +60,7 @@ class Cosine(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_ends(self, self.start, self.end)
+        _check.each(self, _check.factor, "start", "end")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
         wave = 0.5 * (1.0 + xp.cos(math.pi * xp.clip(progress, 0.0, 1.0)))
@@ -112,8 +89,8 @@ class Polynomial(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        _check.positive(self, "power", self.power)
-        _check_ends(self, self.start, self.end)
+        _check.each(self, _check.positive, "power")
+        _check.each(self, _check.factor, "start", "end")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
         left = 1.0 - xp.clip(progress, 0.0, 1.0)
@@ -140,11 +117,17 @@ class Exponential(Schedule):
     start: float = 1.0
 
     def __post_init__(self) -> None:
-        _check.positive(self, "end", self.end)
-        _check.positive(self, "start", self.start)
+        _check.each(self, _check.above_zero, "end", "start")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
-        return self.start * (self.end / self.start) ** xp.clip(progress, 0.0, 1.0)
+        spent = xp.clip(progress, 0.0, 1.0)
+        first, last = math.log(self.start), math.log(self.end)  # whose quotient may be beyond what a float holds
+        return choose(
+            spent >= 1.0,
+            lambda: self.end + 0.0 * spent,
+            lambda: xp.exp((1.0 - spent) * first + spent * last),
+            xp,
+        )
 
 
 @dataclass(frozen=True, repr=False)
@@ -169,7 +152,7 @@ class InverseSqrt(Schedule):
     timescale: float = 0.1
 
     def __post_init__(self) -> None:
-        _check.positive(self, "timescale", self.timescale)
+        _check.each(self, _check.positive, "timescale")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
         return 1.0 / xp.sqrt(1.0 + xp.clip(progress, 0.0, 1.0) / self.timescale)
@@ -195,21 +178,22 @@ class Steps(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        _check.factor(self, "gamma", self.gamma)
-        at: object = self.at
-        if not isinstance(at, tuple | list):
-            raise ValueError(f"Steps: at must be a tuple of milestones, such as (0.3, 0.6); got {at!r}")
-        object.__setattr__(self, "at", tuple(at))  # a list would make the schedule unhashable
-        for milestone in self.at:
-            _check.inside(self, "at", milestone)
+        _check.each(self, _check.factor, "gamma")
+        if (at := floats(self.at)) is None:
+            raise ValueError(
+                f"Steps: at must be a tuple of milestones, or a list, such as (0.3, 0.6); got {shown(self.at)}"
+            )
+        # only a tuple can be compared and hashed
+        object.__setattr__(self, "at", tuple(_check.inside("Steps", "at", milestone) for milestone in at))
         if list(self.at) != sorted(set(self.at)):
-            raise ValueError(f"Steps: at must rise from milestone to milestone; got {self.at}")
+            raise ValueError(f"Steps: at must rise from milestone to milestone; got {shown(self.at)}")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
         passed = 0.0 * progress
         for milestone in self.at:
             passed = passed + reached(progress, milestone, xp)
-        return self.gamma**passed
+        most = math.log(LARGEST) / math.log(self.gamma) if self.gamma > 1.0 else math.inf
+        return self.gamma ** xp.clip(passed, 0.0, most)
 
 
 @dataclass(frozen=True, repr=False)
@@ -252,7 +236,8 @@ class HyperbolicTangent(Schedule):
     high: float = 3.0
 
     def __post_init__(self) -> None:
-        if _check.number(self, "low", self.low) >= _check.number(self, "high", self.high):
+        _check.each(self, _check.number, "low", "high")
+        if self.low >= self.high:
             raise ValueError(f"HyperbolicTangent: low must be below high; got low={self.low}, high={self.high}")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
@@ -280,12 +265,7 @@ class OneMinusSqrt(Schedule):
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_ends(self, self.start, self.end)
+        _check.each(self, _check.factor, "start", "end")
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
         return self.end + (self.start - self.end) * (1.0 - xp.sqrt(xp.clip(progress, 0.0, 1.0)))
-
-
-def _check_ends(owner: Schedule, start: float, end: float) -> None:
-    _check.factor(owner, "start", start)
-    _check.factor(owner, "end", end)

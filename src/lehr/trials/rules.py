@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import Final
 
+from lehr._numbers import floats, plain, shown
 from lehr.trials.curve import Course, course, noise, slope
 
-Numbers = Sequence[float]
+Numbers = Iterable[float]
+"""A list, a tuple, an array, a tensor, ... of numbers."""
 
-FEWEST = 10
+FEWEST: Final = 10
 """Points below which nothing is suggested."""
+
+HIGHEST: Final = 1e100
+"""Losses beyond this in size are taken for this much, so that their squares and sums stay finite."""
 
 
 class NoSuggestion(ValueError):  # noqa: N818 - it is an answer as much as an error
@@ -33,15 +39,22 @@ def steepest_rate(rates: Numbers, losses: Numbers) -> float:
 
     Args:
         rates: learning rates, rising, above 0.
-        losses: as many losses.
+        losses: as many losses, finite.
+
+    Raises:
+        NoSuggestion: if there are fewer than two points.
+        ValueError: if the rates do not rise, or a number is not finite.
 
     Source: fastai's `steep`; the idea is Gugger's, "How do you find a good learning rate", 2018.
 
     >>> steepest_rate([0.001, 0.01, 0.1, 1.0], [2.0, 1.9, 1.0, 0.9])
     0.01
     """
+    rates, losses = check_points(rates, losses)
     slopes = [
-        (y2 - y1) / math.log(r2 / r1) for (r1, r2), (y1, y2) in zip(pairwise(rates), pairwise(losses), strict=True)
+        # the same as of the quotient, which may be 1 to the last digit, or beyond what a float holds
+        (y2 - y1) / math.log1p((r2 - r1) / r1)
+        for (r1, r2), (y1, y2) in zip(pairwise(rates), pairwise(losses), strict=True)
     ]
     return rates[min(range(len(slopes)), key=slopes.__getitem__)]
 
@@ -55,13 +68,18 @@ def valley_rate(rates: Numbers, losses: Numbers) -> float:
 
     Args:
         rates: learning rates, rising, above 0.
-        losses: as many losses.
+        losses: as many losses, finite.
+
+    Raises:
+        NoSuggestion: if there are fewer than two points.
+        ValueError: if the rates do not rise, or a number is not finite.
 
     Source: fastai's `valley`, its default, by ESRI.
 
     >>> valley_rate([0.001, 0.01, 0.1, 1.0, 10.0, 100.0], [2.0, 2.9, 2.0, 1.0, 0.5, 5.0])
     0.01
     """
+    rates, losses = check_points(rates, losses)
     tails: list[float] = []  # of -loss, the smallest last value of an increasing subsequence of each length
     lengths = []
     for loss in losses:
@@ -83,12 +101,13 @@ def slide_rate(rates: Numbers, losses: Numbers, width: int = 15, threshold: floa
 
     Args:
         rates: learning rates, rising, above 0.
-        losses: as many losses, more than `width`.
-        width: of the interval, in points.
-        threshold: largest difference of slopes, in loss a point, at which to stop.
+        losses: as many losses, finite, more than `width`.
+        width: of the interval, in points, at least 1.
+        threshold: largest difference of slopes, in loss a point, at which to stop; at least 0.
 
     Raises:
         NoSuggestion: if there are not more points than `width`.
+        ValueError: if the rates do not rise, or a number is out of its range.
 
     Source: fastai's `slide`, after Chernoded's "interval slide rule".
 
@@ -97,15 +116,22 @@ def slide_rate(rates: Numbers, losses: Numbers, width: int = 15, threshold: floa
     >>> slide_rate(rates, losses)
     1e-05
     """
-    if len(losses) <= width:
-        raise NoSuggestion(f"slide needs more than {width} points; this test has {len(losses)}: give it more steps")
+    span, limit = plain(width), plain(threshold)
+    if span is None or not 1 <= span < math.inf or span % 1:
+        raise ValueError(f"slide_rate: width must be a whole number of points, at least 1; got {shown(width)}")
+    if limit is None or not limit >= 0.0:
+        raise ValueError(f"slide_rate: threshold must be a number, at least 0; got {shown(threshold)}")
+    rates, losses = check_points(rates, losses)
+    span = int(span)
+    if len(losses) <= span:
+        raise NoSuggestion(f"slide needs more than {span} points; this test has {len(losses)}: give it more steps")
     slopes = slope(losses)
-    right, left = len(losses) - 1, len(losses) - 1 - width
-    found = rates[left]
-    while left >= 0 and abs(slopes[right] - slopes[left]) > threshold:
-        found = rates[left]
+    right, left = len(losses) - 1, len(losses) - 1 - span
+    rate = rates[left]
+    while left >= 0 and abs(slopes[right] - slopes[left]) > limit:
+        rate = rates[left]
         right, left = right - 1, left - 1
-    return found
+    return rate
 
 
 def minimum_rate(rates: Numbers, losses: Numbers) -> float:
@@ -115,13 +141,18 @@ def minimum_rate(rates: Numbers, losses: Numbers) -> float:
 
     Args:
         rates: learning rates, rising, above 0.
-        losses: as many losses.
+        losses: as many losses, finite.
+
+    Raises:
+        NoSuggestion: if there are fewer than two points.
+        ValueError: if the rates do not rise, or a number is not finite.
 
     Source: fastai's `minimum`.
 
     >>> minimum_rate([0.01, 0.1, 1.0, 10.0], [2.0, 1.0, 0.5, 3.0])
     0.1
     """
+    rates, losses = check_points(rates, losses)
     return rates[min(range(len(losses)), key=losses.__getitem__)] / 10
 
 
@@ -139,6 +170,7 @@ def edge_rate(rates: Numbers, losses: Numbers, *, rose: bool = False) -> float:
 
     Raises:
         NoSuggestion: if the loss never fell, or never rose.
+        ValueError: if the rates do not rise, or a number is not finite.
 
     Source: ours.
 
@@ -146,6 +178,7 @@ def edge_rate(rates: Numbers, losses: Numbers, *, rose: bool = False) -> float:
     >>> round(edge_rate(rates, [2.0 - 0.05 * k for k in range(30)] + [3.0 + k for k in range(10)]), 3)
     0.501
     """
+    rates, losses = check_points(rates, losses)
     line = check_shape(rates, losses, rose=rose)
     bottom = line.bottom
     risen = line.rises_at(bottom, 0.1 * (line.start - line.values[bottom]))
@@ -168,15 +201,16 @@ def clr_bounds(rates: Numbers, scores: Numbers, *, rose: bool = False) -> tuple[
 
     Raises:
         NoSuggestion: if there are too few points, or the score never rises, or rises to the very end.
+        ValueError: if the rates do not rise, or a number is not finite.
 
     Source: Smith 2017 (arXiv 1506.01186), section 3.3; how to read them off is ours.
 
     >>> clr_bounds([k / 1000 for k in range(1, 31)], [0.1] * 3 + [0.1 + 0.05 * k for k in range(10)] + [0.55] * 17)
     (0.005, 0.013)
     """
+    rates, scores = check_points(rates, scores)
     if len(rates) < FEWEST:
         raise NoSuggestion(f"there are {len(rates)} points, and bounds need at least {FEWEST}: add steps")
-    _check_numbers(rates, scores)
     line = course([-score for score in scores])
     if not line.fell():
         raise NoSuggestion("the score never rises, so there are no bounds: raise high, lower low, or add steps")
@@ -193,7 +227,7 @@ def clr_bounds(rates: Numbers, scores: Numbers, *, rose: bool = False) -> tuple[
     return rates[first], rates[last]
 
 
-def check_shape(rates: Numbers, losses: Numbers, *, rose: bool = False) -> Course:
+def check_shape(rates: list[float], losses: list[float], *, rose: bool = False) -> Course:
     """The course of losses that fall and then rise, without which no rule means anything.
 
     Args:
@@ -208,7 +242,6 @@ def check_shape(rates: Numbers, losses: Numbers, *, rose: bool = False) -> Cours
         raise NoSuggestion(
             f"the test came to {len(losses)} points before it stopped, and needs {FEWEST}: lower low or add steps"
         )
-    _check_numbers(rates, losses)
     line = course(losses)
     if not line.fell():
         raise NoSuggestion(
@@ -220,16 +253,29 @@ def check_shape(rates: Numbers, losses: Numbers, *, rose: bool = False) -> Cours
     return line
 
 
-def _check_numbers(rates: Numbers, values: Numbers) -> None:
-    if len(rates) != len(values):
-        raise ValueError(f"there are {len(rates)} rates, but {len(values)} losses or scores")
-    if not all(map(math.isfinite, values)):
-        raise ValueError("losses and scores must be finite; leave out those that are not")
-    if not all(0.0 < low < high for low, high in pairwise(rates)):
+def check_points(rates: Numbers, values: Numbers) -> tuple[list[float], list[float]]:
+    """Rates and losses or scores as plain numbers, if they are points of a range test.
+
+    Raises:
+        NoSuggestion: if there are fewer than two.
+        ValueError: if there are not as many of one as of the other, the rates do not rise, or a number is not finite.
+    """
+    if (x := floats(rates)) is None:
+        raise ValueError(f"rates must be a list of numbers; got {shown(rates)}")
+    if (y := floats(values)) is None:
+        raise ValueError(f"losses or scores must be a list of numbers; got {shown(values)}")
+    if len(x) != len(y):
+        raise ValueError(f"there are {len(x)} rates, but {len(y)} losses or scores")
+    if not all(0.0 < rate < math.inf for rate in x) or not all(low < high for low, high in pairwise(x)):
         raise ValueError("rates must rise, and be above 0")
+    if not all(-math.inf < value < math.inf for value in y):
+        raise ValueError("losses and scores must be finite; leave out those that are not")
+    if len(x) < 2:
+        raise NoSuggestion(f"there is nothing to suggest from {len(x)} points: add steps")
+    return x, [min(max(value, -HIGHEST), HIGHEST) for value in y]
 
 
-def _ragged_from(scores: Numbers, half: int, least: float) -> int:
+def _ragged_from(scores: list[float], half: int, least: float) -> int:
     """The index past `half` from which on the scores scatter three times as much as before, and more than `least`."""
     window = max(5, len(scores) // 10)
     calm = noise(scores[: half + 1])
