@@ -3,7 +3,8 @@
 import pytest
 
 from contract.policies import Plateau
-from lehr import Constant, Cosine, Follow, Linear, Moment, Policy
+from lehr import Constant, Cosine, Linear, Moment, Policy
+from lehr.policy import Follow
 
 
 def factors(policy: Policy, progress: float = 0.5) -> object:

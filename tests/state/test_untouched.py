@@ -234,7 +234,7 @@ def test_torch_schedulers_are_put_back_when_named() -> None:
 
 
 def test_what_cannot_be_put_back_is_refused_before_anything_runs() -> None:
-    with pytest.raises(TypeError, match=r"a list_iterator cannot be put back; wrap the loader in lehr\.Batches"):
+    with pytest.raises(TypeError, match=r"a list_iterator cannot be put back .* wrap the loader in lehr\.Batches"):
         lehr.untouched(iter([1])).__enter__()
     with pytest.raises(TypeError, match="give it state_dict and load_state_dict"):
         lehr.untouched(object()).__enter__()
@@ -253,6 +253,5 @@ def test_a_compiled_step_is_put_back() -> None:
     with lehr.untouched(run.model, run.optimizer):
         step()
     assert torch.equal(run.model[0].weight, weights)
-    with pytest.warns(lehr.BudgetWarning, match="found no optimizer update"):
-        scheduler.step()
-    assert scheduler.last_epoch == 1
+    scheduler.step()
+    assert scheduler.updates == 1

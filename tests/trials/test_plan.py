@@ -13,15 +13,18 @@ class Steps:
 
     def __init__(self, *took: float) -> None:
         self.model = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.training = lehr.Training.of(self.update, touches=[self.model, optimizer])
         self.time = 0.0
         self.took = took
         self.calls = 0
 
-    def __call__(self) -> None:
+    def update(self) -> float:
         self.time += self.took[self.calls % len(self.took)]
         self.calls += 1
         with torch.no_grad():
             self.model.weight.add_(1.0)
+        return 1.0
 
     def now(self) -> float:
         return self.time
@@ -31,7 +34,7 @@ def test_seconds_buy_updates_epochs_and_samples() -> None:
     steps = Steps(0.1)
     weight = steps.model.weight.clone()
     budget = lehr.Budget(seconds=60, steps_per_epoch=100, samples_per_step=32, tokens_per_step=1000)
-    found = lehr.plan(steps, budget, restore=[steps.model], now=steps.now)
+    found = lehr.plan(steps.training, budget, now=steps.now)
     assert found.updates.value == pytest.approx(600)
     assert found.epochs is not None
     assert found.epochs.value == pytest.approx(6)
@@ -43,7 +46,7 @@ def test_seconds_buy_updates_epochs_and_samples() -> None:
 
 def test_steps_take_seconds() -> None:
     steps = Steps(0.1, 0.2)
-    found = lehr.plan(steps, lehr.Budget(epochs=2, steps_per_epoch=50), restore=[steps.model], now=steps.now)
+    found = lehr.plan(steps.training, lehr.Budget(epochs=2, steps_per_epoch=50), now=steps.now)
     assert found.updates.value == found.updates.low == 100
     assert found.seconds.value == pytest.approx(15.0)
     assert 12 < found.seconds.low < 15 < found.seconds.high < 18
@@ -57,21 +60,28 @@ def test_the_interval_covers_the_truth() -> None:
     for _ in range(40):
         took = (0.1 + 0.02 * torch.rand(20, generator=generator)).tolist()
         steps = Steps(*took)
-        found = lehr.plan(steps, lehr.Budget(seconds=110), restore=[steps.model], warmup=0, now=steps.now)
+        found = lehr.plan(steps.training, lehr.Budget(seconds=110), warmup=0, now=steps.now)
         held += found.updates.low <= 1000 <= found.updates.high
     assert held >= 32
 
 
 def test_the_first_updates_are_not_timed() -> None:
     steps = Steps(*[5.0] * 3, *[0.1] * 20)
-    found = lehr.plan(steps, lehr.Budget(seconds=10), restore=[steps.model], now=steps.now)
+    found = lehr.plan(steps.training, lehr.Budget(seconds=10), now=steps.now)
     assert found.updates.value == pytest.approx(100)
 
 
 def test_bad_use_is_told() -> None:
     with pytest.raises(ValueError, match="steps must be a whole number of updates, at least 2"):
-        lehr.plan(lambda: None, lehr.Budget(seconds=1), restore=[], steps=1)
+        lehr.plan(Steps(0.1).training, lehr.Budget(seconds=1), steps=1)
+    with pytest.raises(TypeError, match=r"training must be a lehr\.Training"):
+        lehr.plan(lambda: None, lehr.Budget(seconds=1))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="budget has no end"):
-        lehr.plan(lambda: None, lehr.Budget.every(steps=1), restore=[])
+        lehr.plan(Steps(0.1).training, lehr.Budget.every(steps=1))
     with pytest.raises(ValueError, match="give tokens_per_step to Budget"):
-        lehr.plan(lambda: None, lehr.Budget(tokens=100), restore=[])
+        lehr.plan(Steps(0.1).training, lehr.Budget(tokens=100))
+
+
+def test_a_text_is_a_budget() -> None:
+    steps = Steps(0.1)
+    assert lehr.plan(steps.training, "1min", now=steps.now).updates.value == pytest.approx(600)

@@ -48,8 +48,8 @@ class Loop:
 
     def test(self, step: Callable[[], Any] | None = None, **changes: Any) -> lehr.RangeTestResult:
         arguments = {"low": 1e-4, "high": 10.0, "steps": 120, **changes}
-        restore = [self.model, self.batches, *arguments.pop("also", [])]
-        return lehr.range_test(step or self.step, self.optimizer, restore=restore, **arguments)
+        touches = [self.model, self.optimizer, self.batches, *arguments.pop("also", [])]
+        return lehr.range_test(lehr.Training.of(step or self.step, touches=touches), **arguments)
 
 
 @pytest.mark.parametrize("tensor", [False, True])
@@ -81,7 +81,8 @@ def test_groups_and_optimizers_keep_their_ratios() -> None:
         seen.append(other.param_groups[0]["lr"])
         return loop.step()
 
-    lehr.range_test(step, [loop.optimizer, other], restore=[loop.batches], low=1e-3, high=0.1, steps=12)
+    touches = [loop.model, loop.optimizer, other, loop.batches]
+    lehr.range_test(lehr.Training.of(step, touches=touches), low=1e-3, high=0.1, steps=12)
     assert all(b == pytest.approx(0.1 * a) for a, b in loop.seen)
     assert seen == pytest.approx([0.5 * a for a, _ in loop.seen])
     assert [group["lr"] for group in loop.optimizer.param_groups] == [0.1, pytest.approx(0.01)]
@@ -106,13 +107,12 @@ def test_everything_is_bit_for_bit_as_before(optimizer: str, ending: str) -> Non
                 raise KeyboardInterrupt
         return loss
 
-    restore = [part for part in run.parts if part is not run.optimizer]
-    arguments: dict[str, Any] = {"restore": restore, "low": 1e-4, "high": 1e-1, "steps": 15}
+    training = lehr.Training.of(step, touches=run.parts)
     if ending == "returns":
-        assert len(lehr.range_test(step, run.optimizer, **arguments).losses) == 15
+        assert len(lehr.range_test(training, low=1e-4, high=1e-1, steps=15).losses) == 15
     else:
         with pytest.raises(KeyboardInterrupt if ending == "ctrl-c" else RuntimeError):
-            lehr.range_test(step, run.optimizer, **arguments)
+            lehr.range_test(training, low=1e-4, high=1e-1, steps=15)
     assert same(run.snapshot(), before)
 
 
@@ -241,7 +241,7 @@ def test_torchs_schedulers_too_if_they_are_named() -> None:
     found = loop.test(step, also=[scheduler])
     assert [rates[0] for rates in loop.seen] == pytest.approx(found.rates)
     assert scheduler.last_epoch == 0
-    with pytest.raises(ValueError, match="put the scheduler that does so in restore"):
+    with pytest.raises(ValueError, match="name the scheduler that does so in its touches"):
         loop.test(step)
 
 
@@ -272,8 +272,8 @@ def test_a_compiled_model_and_step() -> None:
         ({"mode": "log"}, "mode must be 'exp' or 'linear'"),
         ({"evaluate_every": 0}, "evaluate_every must be"),
         ({"diverge": 0.0}, "diverge must be above 0"),
-        ({"step": lambda: None}, "the loss must come back as one number; got None. Does it end with `return loss`"),
-        ({"step": lambda: torch.ones(3)}, "the loss must come back as one number"),
+        ({"step": lambda: None}, "step must return the loss, one number; got None. Does it end with `return loss`"),
+        ({"step": lambda: torch.ones(3)}, "step must return the loss, one number"),
     ],
 )
 def test_bad_use_is_told(changes: dict[str, Any], message: str) -> None:
@@ -284,8 +284,8 @@ def test_bad_use_is_told(changes: dict[str, Any], message: str) -> None:
 def test_an_optimizer_without_a_rate_is_told() -> None:
     with pytest.raises(ValueError, match="needs a rate above 0"):
         Loop(lr=0.0).test()
-    with pytest.raises(TypeError, match="must be a torch.optim.Optimizer, or several"):
-        lehr.range_test(lambda: 1.0, [], restore=[])
+    with pytest.raises(TypeError, match=r"training must be a lehr\.Training"):
+        lehr.range_test(lambda: 1.0)  # type: ignore[arg-type]
 
 
 def _work(rank: int, folder: str) -> None:
@@ -305,7 +305,8 @@ def _work(rank: int, folder: str) -> None:
         mine.append(float(loss.detach()))
         return loss * float("nan") if rank == 1 and len(mine) == 90 else loss
 
-    found = lehr.range_test(step, optimizer, restore=[model, generator], low=1e-4, high=1.0, steps=120)
+    training = lehr.Training.of(step, touches=[model, optimizer, generator])
+    found = lehr.range_test(training, low=1e-4, high=1.0, steps=120)
     Path(folder, f"{rank}.json").write_text(json.dumps([found.to_dict(), mine, model.module.weight.tolist()]))
     dist.destroy_process_group()
 
