@@ -72,7 +72,7 @@ class Savings:
     def memory(self) -> float:
         """The share of the memory for gradients and for what the backward pass needs that is free at the end."""
         rest = self.layers[-1]
-        each = [layer.kept + 4.0 * layer.size for layer in (self.whole, rest)]
+        each = [layer.memory + 4.0 * layer.size for layer in (self.whole, rest)]
         return 1.0 - each[1] / each[0]
 
     @property
@@ -82,7 +82,7 @@ class Savings:
 
     def speed_at(self, progress: float) -> float:
         """How long an update takes at `progress`, as a share of one with nothing frozen."""
-        saved = sum(c.backward for c, at in zip(self.layers, self._freezes_at, strict=True) if at <= progress < 1.0)
+        saved = sum(c.backward for c, at in zip(self.layers, self._freezes_at, strict=True) if at < progress < 1.0)
         return 1.0 - saved / (self.whole.forward + self.whole.backward)
 
     def const_time(self, budget: Budget) -> Budget:
@@ -202,6 +202,7 @@ def freeze_savings(
         raise ValueError(f"freeze_savings: formula must be 'counted' or 'freezeout2017'; got {formula!r}")
     if {id(p) for p in model.parameters()}.isdisjoint(id(p) for layer in plan.layers for p in layer.parameters):
         raise ValueError("freeze_savings: plan is for another model")
+    plan.layers.check_parameters("freeze_savings")
     costs, whole = layer_costs(plan.layers, example_input)
     return Savings(plan, tuple(costs), whole, formula)
 
