@@ -126,7 +126,7 @@ def test_fewer_gradients_are_sent_as_layers_freeze(ranks: list[dict[str, Any]]) 
     """Numbers sent at each update: the layers still training, and no more."""
     sent = ranks[0]["sent"]
     layer = 6 * 6 + 6
-    assert sent == [4 * layer] * 3 + [3 * layer] * 3 + [2 * layer] * 3 + [layer] * 3
+    assert sent == [4 * layer] * 4 + [3 * layer] * 3 + [2 * layer] * 3 + [layer] * 2
 
 
 def test_accumulation(ranks: list[dict[str, Any]]) -> None:
