@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lehr.freezing.layers import Layers
 from lehr.freezing.operations import counter
 from lehr.freezing.trace import call, differentiable
-from lehr.freezing.watch import unwatched
+from lehr.freezing.watch import no_watches
 from lehr.state import untouched
 
 
@@ -48,7 +48,7 @@ def layer_costs(layers: Layers, example: Any) -> tuple[list[LayerCost], LayerCos
     """
     model = layers.model
     forward = [0.0] * len(layers)
-    with untouched(model), unwatched(), torch.compiler.set_stance("force_eager"):
+    with untouched(model), no_watches(), torch.compiler.set_stance("force_eager"):
         model.eval()  # no statistics are learned from the example, and one example is enough for batch norm
         for parameter in (parameter for layer in layers for parameter in layer.parameters):
             parameter.requires_grad_(True)  # some may be frozen now

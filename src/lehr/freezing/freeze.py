@@ -39,11 +39,7 @@ def thaw(layer: Layer, model: nn.Module) -> None:
 
 def has_slipped(layer: Layer) -> bool:
     """Whether somebody has let a frozen layer train again, as `model.requires_grad_(True)` does."""
-    for parameter in layer.parameters:  # plain loops, since they run before every forward pass
-        if parameter.requires_grad:
-            return True
-    for module in layer.modules:
-        hold = hold_of(module)
-        if hold is not None and hold.slipped:
-            return True
-    return False
+    holds = (hold_of(module) for module in layer.modules)
+    return any(p.requires_grad for p in layer.parameters) or any(
+        hold is not None and hold.has_slipped for hold in holds
+    )

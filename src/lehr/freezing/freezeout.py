@@ -26,10 +26,10 @@ TOO_MANY: Final = (
     "FreezeOut: torch.compile compiles anew at each of {} freezes and gives up after {} compilations; "
     "pass max_events={}"
 )
-SLIPPED: Final = (
-    "FreezeOut: frozen layers were let train again, as by model.requires_grad_(True), and took part in the backward pass: "
-    "their weights stay, but nothing was saved. Inside a compiled graph this goes unseen; give layers_of the compiled "
-    "model, or let train only parameters that are not frozen"
+SLIP: Final = (
+    "FreezeOut: frozen layers were let train again, as by model.requires_grad_(True), and took part in the backward "
+    "pass: their weights stay, but nothing was saved. Inside a compiled graph this goes unseen; give layers_of the "
+    "compiled model, or let train only parameters that are not frozen"
 )
 HOW: Final = {"linear": 1, "squared": 2, "cubic": 3}
 
@@ -163,7 +163,7 @@ class FreezeOut(Policy):
         if self._zero is not None and optimizer is not None:
             self._zero.clear(optimizer)
         due = bisect_left(self.freezes_at, progress)
-        slipped = self._slipped(optimizer)
+        slipped = self._have_slipped()
         if due == self._due == self.frozen and not slipped:
             return
         self._due = due
@@ -178,11 +178,11 @@ class FreezeOut(Policy):
 
     def unfreeze(self) -> None:
         """Let all layers train again, as for fine-tuning after the run."""
+        self._fill_in_for_gradients(None)
         for index in range(len(self.layers)):
             if self._is_frozen[index]:
                 self._thaw(index)
         self._due = 0
-        self._fill_in_for_gradients(None)
 
     # -- one layer --------------------------------------------------------------------------------------------------
 
@@ -191,7 +191,9 @@ class FreezeOut(Policy):
         freeze(layer, self.layers.model, optimizer)
         self._is_frozen[index] = True
         if index not in self._looks_at_layers:  # for parts that are called without the model
-            self._looks_at_layers[index] = Watch(self, lambda plan: plan._renew(index)).on(_watchable(self.layers, layer))
+            self._looks_at_layers[index] = Watch(self, lambda plan: plan._renew(index)).on(
+                _watchable(self.layers, layer)
+            )
 
     def _thaw(self, index: int) -> None:
         thaw(self.layers[index], self.layers.model)
@@ -217,12 +219,14 @@ class FreezeOut(Policy):
         if self._zero is not None:
             self._zero.attach(self.layers.model.parameters())
 
-    def _slipped(self, optimizer: Optimizer | None) -> bool:
+    def _have_slipped(self) -> bool:
         """Whether somebody has let frozen layers train; the first time that it cost something, a warning says so."""
-        slipped = [l for l, frozen in zip(self.layers, self._is_frozen, strict=True) if frozen and has_slipped(l)]
-        if not self._warned and any(p.requires_grad and p.grad is not None for l in slipped for p in l.parameters):
+        frozen = (layer for layer, is_frozen in zip(self.layers, self._is_frozen, strict=True) if is_frozen)
+        slipped = [layer for layer in frozen if has_slipped(layer)]
+        parameters = [parameter for layer in slipped for parameter in layer.parameters]
+        if not self._warned and any(p.requires_grad and p.grad is not None for p in parameters):
             self._warned = True
-            warnings.warn(SLIPPED, BudgetWarning, stacklevel=2)
+            warnings.warn(SLIP, BudgetWarning, stacklevel=2)
         return bool(slipped)
 
     def _fill_in_for_gradients(self, optimizer: Optimizer | None) -> None:
@@ -287,7 +291,7 @@ def _check(layers: Any, t0: Any, how: Any, shape: Any, max_events: Any) -> None:
 
 
 def _watchable(layers: Layers, layer: Layer) -> list[nn.Module]:
-    """Where a layer is entered, save in an encoder's blocks: with hooks they refuse the nested tensors it gives them."""
+    """Where a layer is entered, save in an encoder's blocks, which with hooks refuse the nested tensors it gives them."""
     encoder_layers = [part for part in layers.model.modules() if isinstance(part, nn.TransformerEncoderLayer)]
     inside = {id(part) for encoder_layer in encoder_layers for part in encoder_layer.modules()}
     return [module for module in layer.entrances if id(module) not in inside and module is not layers.model]

@@ -13,11 +13,10 @@ from lehr.freezing.sharding import refuse_flat_parameters, reshard
 from lehr.freezing.trace import NEVER, Trace, trace
 from lehr.freezing.units import Named, at_depth, blocks, is_block, is_compiled, is_small, select, unwrap
 
-
-REPLACED: Final = (
+OTHER_PARAMETERS: Final = (
     "{}: layers are from a model that has other parameters by now ({}); call layers_of after whatever replaces or adds "
-    "parameters (fully_shard, to_empty, load_state_dict(assign=True), tied weights, LoRA), and make plan, optimizer and "
-    "scheduler from that"
+    "parameters (fully_shard, to_empty, load_state_dict(assign=True), tied weights, LoRA), and make plan, optimizer "
+    "and scheduler from that"
 )
 
 
@@ -94,10 +93,10 @@ class Layers(Sequence[Layer]):
         known = {id(parameter) for layer in self for parameter in layer.parameters} | set(map(id, self.others))
         for name, parameter in self.model.named_parameters():
             if id(parameter) not in known:
-                raise ValueError(REPLACED.format(who, f"{name} is new"))
+                raise ValueError(OTHER_PARAMETERS.format(who, f"{name} is new"))
             known.discard(id(parameter))
         if known:
-            raise ValueError(REPLACED.format(who, f"{len(known)} of them are gone"))
+            raise ValueError(OTHER_PARAMETERS.format(who, f"{len(known)} of them are gone"))
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -188,7 +187,11 @@ def _merge(groups: list[list[Named]]) -> list[list[Named]]:
         if place in weighted:
             merged.append([*waiting, unit])
             waiting = []
-        elif not merged or waiting or (_is_norm(unit) and any(is_block(part.module) for part in merged[-1]) and place > after):
+        elif (
+            not merged
+            or waiting
+            or (_is_norm(unit) and any(is_block(part.module) for part in merged[-1]) and place > after)
+        ):
             waiting.append(unit)
         else:
             merged[-1].append(unit)

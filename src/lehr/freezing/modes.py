@@ -1,9 +1,9 @@
-"""The mode of a frozen module: evaluation, whatever `model.train()` says, save for parts that cannot train others in it."""
+"""The mode of a frozen module: evaluation, whatever `model.train()` says, save for parts that need the other one."""
 
 from __future__ import annotations
 
 from types import MethodType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from torch import nn
 
@@ -20,7 +20,7 @@ class NoDropout(float):
 
     own: float
 
-    def __new__(cls, own: float) -> NoDropout:
+    def __new__(cls, own: float) -> Self:
         rate = super().__new__(cls, 0.0)
         rate.own = own
         return rate
@@ -60,12 +60,9 @@ class Hold:
         return self.module
 
     @property
-    def slipped(self) -> bool:
+    def has_slipped(self) -> bool:
         """Whether somebody has put a part into training mode, as by calling `train` on each of the model's modules."""
-        for part in self.quiet:  # a plain loop, since it runs before every forward pass
-            if part.training:
-                return True
-        return False
+        return any(part.training for part in self.quiet)
 
     def renew(self) -> None:
         """Put all parts back into the mode of a frozen module."""

@@ -185,7 +185,8 @@ def freeze_savings(
             strategy are multiplied by 1.3.
 
     Raises:
-        ValueError: if the plan is for another model, or no operations are counted.
+        ValueError: if the plan is for another model, or for parameters that are not the model's any more, or no
+            operations are counted.
 
     Source: Brock et al. 2017, `calc_speedup` of the released code, for any model.
 
@@ -200,9 +201,9 @@ def freeze_savings(
     """
     if formula not in ("counted", "freezeout2017"):
         raise ValueError(f"freeze_savings: formula must be 'counted' or 'freezeout2017'; got {formula!r}")
+    plan.layers.check_parameters("freeze_savings")
     if {id(p) for p in model.parameters()}.isdisjoint(id(p) for layer in plan.layers for p in layer.parameters):
         raise ValueError("freeze_savings: plan is for another model")
-    plan.layers.check_parameters("freeze_savings")
     costs, whole = layer_costs(plan.layers, example_input)
     return Savings(plan, tuple(costs), whole, formula)
 

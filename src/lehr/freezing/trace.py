@@ -56,11 +56,12 @@ def trace(model: nn.Module, example: Any, modules: Sequence[nn.Module]) -> Trace
     places: dict[int, tuple[nn.Module, str]] = {}  # of parameters, which while a sharded part runs are other ones
 
     def enter(module: nn.Module, inputs: Any) -> None:
-        entries[id(module)].append(_now())
+        if id(module) in entries:
+            entries[id(module)].append(_now())
         for part in module.modules():
             places.update({id(parameter): (part, name) for name, parameter in part._parameters.items()})
 
-    handles = [module.register_forward_pre_hook(enter) for module in dict.fromkeys((*modules, *leaves))]
+    handles = [module.register_forward_pre_hook(enter) for module in model.modules()]
     try:
         with untouched(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             model.eval()

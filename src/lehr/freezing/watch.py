@@ -58,7 +58,7 @@ def look_now(module: nn.Module) -> None:
 
 
 @contextmanager
-def unwatched() -> Iterator[None]:
+def no_watches() -> Iterator[None]:
     """A context in which nobody looks, for trials that let frozen layers train."""
     _suspended.append(None)
     try:

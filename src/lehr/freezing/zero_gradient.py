@@ -24,15 +24,16 @@ class ZeroGradient:
 
     def __init__(self, parameter: nn.Parameter, optimizer: Optimizer) -> None:
         self._parameter = parameter
-        self._attached: set[int] = set()
+        self._sources: set[int] = set()
         self._handles: list[RemovableHandle] = [optimizer.register_step_pre_hook(self._before_update)]
 
     def attach(self, parameters: Iterable[nn.Parameter]) -> None:
         """Put the gradient there whenever one of these parameters gets its own; those that train now are enough."""
         for parameter in parameters:
-            if parameter.requires_grad and id(parameter) not in self._attached:
-                self._attached.add(id(parameter))
-                self._handles.append(parameter.register_post_accumulate_grad_hook(self._after_backward))
+            if parameter.requires_grad and id(parameter) not in self._sources:
+                self._sources.add(id(parameter))
+                handle: RemovableHandle = parameter.register_post_accumulate_grad_hook(self._after_backward)  # type: ignore[no-untyped-call]
+                self._handles.append(handle)
 
     def clear(self, optimizer: Optimizer) -> None:
         """Take the gradient away, and what a compiled update may have made of it."""
