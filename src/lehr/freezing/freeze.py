@@ -39,7 +39,5 @@ def thaw(layer: Layer, model: nn.Module) -> None:
 
 def has_slipped(layer: Layer) -> bool:
     """Whether somebody has let a frozen layer train again, as `model.requires_grad_(True)` does."""
-    holds = (hold_of(module) for module in layer.modules)
-    return any(p.requires_grad for p in layer.parameters) or any(
-        hold is not None and hold.has_slipped for hold in holds
-    )
+    holds = (hold for module in layer.modules if (hold := hold_of(module)) is not None)
+    return any(parameter.requires_grad for parameter in layer.parameters) or any(hold.has_slipped for hold in holds)

@@ -291,7 +291,7 @@ def _check(layers: Any, t0: Any, how: Any, shape: Any, max_events: Any) -> None:
 
 
 def _watchable(layers: Layers, layer: Layer) -> list[nn.Module]:
-    """Where a layer is entered, save in an encoder's blocks, which with hooks refuse the nested tensors it gives them."""
+    """Where a layer is entered, save in blocks of an encoder: with hooks they refuse the nested tensors it makes."""
     encoder_layers = [part for part in layers.model.modules() if isinstance(part, nn.TransformerEncoderLayer)]
     inside = {id(part) for encoder_layer in encoder_layers for part in encoder_layer.modules()}
     return [module for module in layer.entrances if id(module) not in inside and module is not layers.model]
