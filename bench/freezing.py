@@ -2,7 +2,8 @@
 
 Two copies of a network take turns, update by update: one trains whole, the other with so many layers frozen, every
 number of them in turn. Each pair of updates gives a ratio, and the median of a number's ratios is what an update with
-so many frozen layers costs, whatever else the machine does meanwhile. A strategy's time is the mean of these ratios
+so many frozen layers costs, whatever else the machine does meanwhile; with one thread, seconds are those of the
+processor, in which others' turns do not count. A strategy's time is the mean of these ratios
 over the run, weighted by how long the run stays at each. Beside it, in the same rounds, freezing as Composer does it:
 the first parts of all leaf modules from half of the run on, at the ends of 10 epochs, without evaluation mode. At the
 end, a compiled network before and after a freeze, in the same manner.
@@ -100,14 +101,14 @@ class Copy:
 
     def step(self) -> Parts:
         self.optimizer.zero_grad()
-        moments = [time.perf_counter()]
+        moments = [time.process_time()]
         outputs = self.model(self.inputs)
         loss = cross_entropy(outputs.flatten(0, -2), self.targets.flatten())
-        moments.append(time.perf_counter())
+        moments.append(time.process_time())
         loss.backward()
-        moments.append(time.perf_counter())
+        moments.append(time.process_time())
         self.optimizer.step()
-        moments.append(time.perf_counter())
+        moments.append(time.process_time())
         forward, backward, update = (after - before for before, after in pairwise(moments))
         return forward, backward, update
 

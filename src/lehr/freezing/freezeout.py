@@ -106,6 +106,7 @@ class FreezeOut(Policy):
         self._looks: list[RemovableHandle] = []
         self._looks_at_layers: dict[int, list[RemovableHandle]] = {}
         self._ran = False
+        self._additions: set[int] = set()
         self._zero: ZeroGradient | None = None
         self._warned = False
 
@@ -149,7 +150,10 @@ class FreezeOut(Policy):
         before = self._optimizer() if self._optimizer is not None else None
         if before is not None and before is not optimizer:
             raise ValueError("FreezeOut: this plan drives another optimizer; make a second one from the same layers")
-        self.layers.check_parameters("FreezeOut")
+        if before is None:
+            self.layers.check_parameters("FreezeOut")
+        else:  # groups have changed in the middle of the run: what came with them trains to the end
+            self._additions = {id(p) for group in optimizer.param_groups for p in group["params"]}
         self._groups = layers_of_groups(self.layers, optimizer)
         self._optimizer = weakref.ref(optimizer)
         self._ran = False
@@ -211,7 +215,7 @@ class FreezeOut(Policy):
         """Called before the model runs."""
         if not self._ran:
             self._ran = True
-            self.layers.check_parameters("FreezeOut")
+            self.layers.check_parameters("FreezeOut", self._additions)
         check_for_plain_ddp()
         for index, frozen in enumerate(self._is_frozen):
             if frozen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, overload
 
@@ -80,11 +80,12 @@ class Layers(Sequence[Layer]):
     compiled: bool
     caller: nn.Module
 
-    def check_parameters(self, who: str) -> None:
+    def check_parameters(self, who: str, additions: Collection[int] = ()) -> None:
         """See that the model still has the parameters that it had.
 
         Args:
             who: asks, for the message.
+            additions: the ids of parameters that may have come since, and never freeze.
 
         Raises:
             ValueError: if parameters were added or replaced.
@@ -92,7 +93,7 @@ class Layers(Sequence[Layer]):
         reshard(self.model)
         known = {id(parameter) for layer in self for parameter in layer.parameters} | set(map(id, self.others))
         for name, parameter in self.model.named_parameters():
-            if id(parameter) not in known:
+            if id(parameter) not in known and id(parameter) not in additions:
                 raise ValueError(OTHER_PARAMETERS.format(who, f"{name} is new"))
             known.discard(id(parameter))
         if known:
