@@ -116,6 +116,26 @@ def test_layers_of_afterwards_is_right(replace: Callable[[nn.Sequential], None])
     assert plan.frozen == len(plan.layers) - 1
 
 
+def test_what_joins_in_with_its_group_trains_to_the_end() -> None:
+    model = chain()
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.5, how="linear")
+    scheduler = lehr.Scheduler(optimizer_of(plan, model), plan, lehr.Budget(steps=8))
+    for index in range(8):
+        if index == 2:
+            one_more(model)
+            scheduler.optimizer.add_param_group({"params": list(model[4].parameters()), "lr": 0.1})
+        scheduler.optimizer.zero_grad()
+        model(torch.randn(2, 4)).square().mean().backward()
+        scheduler.optimizer.step()
+        scheduler.step()
+        if index in (2, 7):
+            of_copy = copy.deepcopy((model, scheduler))[1]
+            assert isinstance(of_copy.policy, lehr.FreezeOut)
+            assert of_copy.policy.frozen == plan.frozen
+    assert plan.frozen == 3
+    assert model[4].weight.grad is not None
+
+
 def test_what_keeps_the_parameters_is_no_matter() -> None:
     model = chain()
     model[0].requires_grad_(False)

@@ -150,10 +150,9 @@ class FreezeOut(Policy):
         before = self._optimizer() if self._optimizer is not None else None
         if before is not None and before is not optimizer:
             raise ValueError("FreezeOut: this plan drives another optimizer; make a second one from the same layers")
-        if before is None:
-            self.layers.check_parameters("FreezeOut")
-        else:  # groups have changed in the middle of the run: what came with them trains to the end
+        if self._groups:  # they have changed in the middle of the run: what came with new ones trains to the end
             self._additions = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        self.layers.check_parameters("FreezeOut", self._additions)
         self._groups = layers_of_groups(self.layers, optimizer)
         self._optimizer = weakref.ref(optimizer)
         self._ran = False
