@@ -2,11 +2,11 @@
 
 Two copies of a network take turns, update by update: one trains whole, the other with so many layers frozen, every
 number of them in turn. Each pair of updates gives a ratio, and the median of a number's ratios is what an update with
-so many frozen layers costs, whatever else the machine does meanwhile; with one thread, seconds are those of the
-processor, in which others' turns do not count. A strategy's time is the mean of these ratios
-over the run, weighted by how long the run stays at each. Beside it, in the same rounds, freezing as Composer does it:
-the first parts of all leaf modules from half of the run on, at the ends of 10 epochs, without evaluation mode. At the
-end, a compiled network before and after a freeze, in the same manner.
+so many frozen layers costs, whatever else the machine does meanwhile. With one thread, seconds are the processor's, in
+which other programs' turns do not count. A strategy's time is the mean of these ratios over the run, weighted by how
+long the run stays at each. Beside it, in the same rounds, freezing as Composer does it: the first parts of all leaf
+modules from half of the run on, at the ends of 10 epochs, without evaluation mode. At the end, a compiled network
+before and after a freeze, in the same manner.
 """
 
 from __future__ import annotations
