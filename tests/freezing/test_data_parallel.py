@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import lehr
@@ -26,18 +26,52 @@ def _model() -> nn.Sequential:
     return nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(3)), nn.Linear(6, 6))
 
 
+class _Network(nn.Module):
+    """No `Sequential`: built in another order than it runs in, with a parameter of its own."""
+
+    def __init__(self, *, tied: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(6, 6, bias=False)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(3))
+        self.first = nn.Linear(6, 6, bias=False)
+        self.place = nn.Parameter(torch.ones(6))
+        if tied:
+            self.head.weight = self.first.weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x) + self.place
+        for block in self.blocks:
+            x = block(x)
+        out: torch.Tensor = self.head(x)
+        return out
+
+
+def _shard(model: nn.Module, blocks: nn.Module) -> None:
+    mesh = init_device_mesh("cpu", (RANKS,))
+    for block in blocks.children():
+        fully_shard(block, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
 def _batch(index: int) -> torch.Tensor:
     return torch.randn(8, 6, generator=torch.Generator().manual_seed(index))
 
 
-def _plan(model: nn.Module) -> tuple[lehr.FreezeOut, lehr.Scheduler]:
-    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear")
+def _plan(model: nn.Module, example: Any = None) -> tuple[lehr.FreezeOut, lehr.Scheduler]:
+    plan = lehr.FreezeOut(lehr.layers_of(model, example), t0=0.25, how="linear")
     optimizer = torch.optim.AdamW(plan.param_groups(lr=0.01))
     return plan, lehr.Scheduler(optimizer, plan, lehr.Budget(steps=STEPS))
 
 
-def _train(wrapper: nn.Module, scheduler: lehr.Scheduler, share: slice, *, accumulate: int = 1) -> None:
+def _train(
+    wrapper: nn.Module, scheduler: lehr.Scheduler, share: slice, *, accumulate: int = 1, toggle: nn.Module | None = None
+) -> None:
     for index in range(STEPS):
+        if toggle is not None:  # as for the generator's turn, and back
+            toggle.requires_grad_(False)
+            wrapper(_batch(0)[share])
+            toggle.requires_grad_(True)
         scheduler.optimizer.zero_grad()
         for part in range(accumulate):
             last = part == accumulate - 1
@@ -84,15 +118,44 @@ def _work(rank: int, folder: str) -> None:
     _train(DistributedDataParallel(finding, find_unused_parameters=True), scheduler, mine)
     found["finding unused"] = _weights(finding)
 
+    toggled = _model()
+    plan, scheduler = _plan(toggled)
+    _train(lehr.FreezableDataParallel(toggled), scheduler, mine, toggle=toggled)
+    found["toggled"], found["toggled frozen"] = _weights(toggled), plan.frozen
+
     sharded = _model()
-    mesh = init_device_mesh("cpu", (RANKS,))
-    for layer in sharded:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(sharded, mesh=mesh)
+    _shard(sharded, sharded)
     plan, scheduler = _plan(sharded)
     _train(sharded, scheduler, mine)
     found["sharded"] = [float(x) for p in sharded.parameters() for x in p.full_tensor().flatten()]  # type: ignore[attr-defined]
     found["sharded frozen"] = [plan.frozen, sum(p.grad is None for p in sharded.parameters())]
+
+    for tied in (False, True):
+        network = _Network(tied=tied)
+        _shard(network, network.blocks)
+        plan, scheduler = _plan(network, _batch(0))
+        _train(network, scheduler, mine)
+        found[f"network {tied}"] = [float(x) for p in network.parameters() for x in p.full_tensor().flatten()]  # type: ignore[attr-defined]
+        found[f"network {tied} layers"] = [layer.name for layer in plan.layers]
+        found[f"network {tied} frozen"] = [plan.frozen, sum(p.grad is None for p in network.parameters())]
+
+    late = _Network(tied=False)
+    layers = lehr.layers_of(late, _batch(0))
+    plan, scheduler = _plan(_Network(tied=False), _batch(0))
+    _shard(late, late.blocks)
+    _shard(plan.layers.model, plan.layers.model.blocks)  # type: ignore[arg-type]
+    try:
+        plan.layers.model(_batch(0))
+    except ValueError as error:
+        found["sharded after the scheduler"] = str(error)
+    try:
+        lehr.FreezeOut(layers).bind(torch.optim.SGD(late.parameters()))
+    except ValueError as error:
+        found["sharded after the layers"] = str(error)
+    try:
+        lehr.layers_of(FullyShardedDataParallel(_model(), device_id=torch.device("cpu")), _batch(0))
+    except ValueError as error:
+        found["old"] = str(error)
 
     for name, arguments in (("plain", {}), ("static", {"static_graph": True})):
         model = _model()
@@ -126,7 +189,7 @@ def test_fewer_gradients_are_sent_as_layers_freeze(ranks: list[dict[str, Any]]) 
     """Numbers sent at each update: the layers still training, and no more."""
     sent = ranks[0]["sent"]
     layer = 6 * 6 + 6
-    assert sent == [4 * layer] * 3 + [3 * layer] * 3 + [2 * layer] * 3 + [layer] * 3
+    assert sent == [4 * layer] * 4 + [3 * layer] * 3 + [2 * layer] * 3 + [layer] * 2
 
 
 def test_accumulation(ranks: list[dict[str, Any]]) -> None:
@@ -155,6 +218,33 @@ def test_a_model_sharded_layer_by_layer(ranks: list[dict[str, Any]]) -> None:
     """FSDP's `fully_shard` before the plan is made, and a `Sequential`: what is known to work."""
     assert ranks[0]["sharded"] == pytest.approx(ranks[0]["weights"], abs=1e-6)
     assert ranks[0]["sharded frozen"] == [3, 6]
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_any_model_sharded(ranks: list[dict[str, Any]], tied: bool) -> None:
+    """Layers, order and weights are those of one process with the whole batch."""
+    alone = _Network(tied=tied)
+    plan, scheduler = _plan(alone, _batch(0))
+    _train(alone, scheduler, slice(None))
+    assert ranks[0][f"network {tied} layers"] == [layer.name for layer in plan.layers]
+    assert ranks[0][f"network {tied}"] == pytest.approx(_weights(alone), abs=1e-5)
+    assert ranks[0][f"network {tied} frozen"] == [plan.frozen, sum(p.grad is None for p in alone.parameters())]
+
+
+@pytest.mark.parametrize("when", ["sharded after the scheduler", "sharded after the layers"])
+def test_a_plan_made_before_sharding_is_refused(ranks: list[dict[str, Any]], when: str) -> None:
+    assert "call layers_of after whatever replaces or adds parameters (fully_shard" in ranks[0][when]
+
+
+def test_the_older_wrapper_is_refused_by_name(ranks: list[dict[str, Any]]) -> None:
+    assert "FullyShardedDataParallel, which joins" in ranks[0]["old"]
+    assert "fully_shard instead" in ranks[0]["old"]
+
+
+def test_toggled_gradients(ranks: list[dict[str, Any]]) -> None:
+    """As a critic's are: the wrapper waits for no gradient that will not come."""
+    assert ranks[0]["toggled"] == pytest.approx(ranks[0]["weights"], abs=1e-6)
+    assert ranks[0]["toggled frozen"] == 3
 
 
 def test_it_looks_like_torchs_wrapper(ranks: list[dict[str, Any]]) -> None:

@@ -21,7 +21,7 @@ def _train(*, remember: bool) -> tuple[nn.Sequential, int, list[int]]:
     model = _model()
     calls = []
     model[1][0].register_forward_hook(lambda *_: calls.append(1))
-    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear")
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.24, how="linear")
     scheduler = lehr.Scheduler(torch.optim.SGD(plan.param_groups(lr=0.1)), plan, lehr.Budget(steps=EPOCHS * 3))
     forward = lehr.freezing.FrozenPrefix(model, EXAMPLES)
     inputs = torch.randn(EXAMPLES, 2, 2, generator=torch.Generator().manual_seed(1))
@@ -62,7 +62,7 @@ def test_evaluation_runs_the_whole_model() -> None:
 
 def _frozen() -> tuple[nn.Sequential, lehr.freezing.FrozenPrefix]:
     model = _model()
-    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear")
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.24, how="linear")
     plan.bind(torch.optim.SGD(plan.param_groups(lr=0.1)))
     plan.arrive(0.9, [0.0, 0.0, 0.0, 1.0])
     return model, lehr.freezing.FrozenPrefix(model, EXAMPLES)

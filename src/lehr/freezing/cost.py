@@ -1,4 +1,4 @@
-"""What each layer of a model costs: operations of its forward pass, of its backward pass, and memory kept for it."""
+"""What each layer of a model costs: operations of its forward pass, of its backward pass, and memory for it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lehr.freezing.layers import Layer, Layers
+from lehr.freezing.layers import Layers
 from lehr.freezing.operations import counter
 from lehr.freezing.trace import call, differentiable
+from lehr.freezing.watch import no_watches
 from lehr.state import untouched
 
 
@@ -26,14 +27,14 @@ class LayerCost:
         size: how many numbers its parameters hold.
         forward: floating-point operations of its forward pass.
         backward: those that the backward pass saves once it is frozen, and all layers before it are.
-        kept: bytes kept from the forward for the backward pass that are saved likewise.
+        memory: bytes that the forward pass keeps for the backward pass, saved likewise.
     """
 
     name: str
     size: int
     forward: float
     backward: float
-    kept: float
+    memory: float
 
 
 def layer_costs(layers: Layers, example: Any) -> tuple[list[LayerCost], LayerCost]:
@@ -47,7 +48,7 @@ def layer_costs(layers: Layers, example: Any) -> tuple[list[LayerCost], LayerCos
     """
     model = layers.model
     forward = [0.0] * len(layers)
-    with untouched(model), torch.compiler.set_stance("force_eager"):
+    with untouched(model), no_watches(), torch.compiler.set_stance("force_eager"):
         model.eval()  # no statistics are learned from the example, and one example is enough for batch norm
         for parameter in (parameter for layer in layers for parameter in layer.parameters):
             parameter.requires_grad_(True)  # some may be frozen now
@@ -68,35 +69,35 @@ def layer_costs(layers: Layers, example: Any) -> tuple[list[LayerCost], LayerCos
 
 
 def _pass(layers: Layers, example: Any, by_layer: list[float] | None = None) -> list[float]:
-    """Operations of a forward and a backward pass, and bytes kept between them."""
+    """Operations of a forward and a backward pass, and the bytes between them."""
     model = layers.model
-    kept = _Kept(model)
+    memory = _GraphMemory(model)
     with (
         torch.enable_grad(),
-        torch.autograd.graph.saved_tensors_hooks(kept.pack, lambda saved: saved),
+        torch.autograd.graph.saved_tensors_hooks(memory.pack, lambda tensor: tensor),
         counter() as forward,
-        _watched(layers, forward, by_layer),
+        _count_by_layer(layers, forward, by_layer),
     ):
         outputs = call(model, example)
     loss = torch.stack([output.float().sum() for output in differentiable(outputs)]).sum()
     with counter() as backward:
         loss.backward()  # type: ignore[no-untyped-call]
     model.zero_grad()
-    return [float(forward.get_total_flops()), float(backward.get_total_flops()), float(kept.bytes)]
+    return [float(forward.get_total_flops()), float(backward.get_total_flops()), float(memory.bytes)]
 
 
-class _Kept:
+class _GraphMemory:
     """Counts the memory that the graph keeps, each piece once and the weights not at all."""
 
     def __init__(self, model: nn.Module) -> None:
         self.bytes = 0
-        self._held: list[Tensor] = []  # so that no address is used again
+        self._pieces: list[Tensor] = []  # so that no address is used again
         self._seen = {_memory(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
     def pack(self, tensor: Tensor) -> Tensor:
         if _memory(tensor) not in self._seen:
             self._seen.add(_memory(tensor))
-            self._held.append(tensor.detach())
+            self._pieces.append(tensor.detach())
             self.bytes += tensor.untyped_storage().nbytes()
         return tensor
 
@@ -106,7 +107,7 @@ def _memory(tensor: Tensor) -> int:
 
 
 @contextmanager
-def _watched(layers: Layers, counted: FlopCounterMode, by_layer: list[float] | None) -> Iterator[None]:
+def _count_by_layer(layers: Layers, counted: FlopCounterMode, by_layer: list[float] | None) -> Iterator[None]:
     """Add to `by_layer` the operations that are counted while the modules of each layer run."""
     began: list[int] = []
     handles = []
@@ -120,24 +121,10 @@ def _watched(layers: Layers, counted: FlopCounterMode, by_layer: list[float] | N
             assert by_layer is not None
             by_layer[index] += counted.get_total_flops() - began.pop()
 
-        for module in _outermost(layer):
+        for module in layer.entrances:
             handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _outermost(layer: Layer) -> list[nn.Module]:
-    """The layer's modules that are called, without those inside them."""
-    called: list[nn.Module] = []
-    waiting = list(layer.modules)
-    while waiting:
-        module = waiting.pop()
-        if isinstance(module, nn.ModuleList | nn.ModuleDict):  # which are never called themselves
-            waiting += module.children()
-        else:
-            called.append(module)
-    inner = {id(part) for module in called for part in module.modules() if part is not module}
-    return [module for module in dict.fromkeys(called) if id(module) not in inner]

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.hooks import RemovableHandle
+
+from lehr.freezing.watch import look_now
 
 ADVICE = (
     "this model's layers freeze, and DistributedDataParallel would wait for their gradients for ever: "
@@ -58,6 +58,9 @@ class FreezableDataParallel(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The module's outputs; the gradients of its parameters will be averaged over the ranks."""
+        look_now(self.module)  # what somebody let train again is frozen before anything waits for its gradient
+        if not any(self._trained()):
+            return self.module(*inputs, **named)
         return self._current()(*inputs, **named)
 
     @contextmanager
@@ -74,7 +77,8 @@ class FreezableDataParallel(nn.Module):
     _hook: tuple[object, Any] | None = None
 
     def _current(self) -> DistributedDataParallel:
-        if self._trained() != self._wrapped:
+        trained = self._trained()
+        if trained != self._wrapped and any(trained):  # where nothing trains there is nothing to send
             self._wrap()
         return self._wrapper[0]
 
@@ -93,22 +97,18 @@ class FreezableDataParallel(nn.Module):
         self._wrapper.append(wrapper)
 
 
-def watch_for_plain_ddp(model: nn.Module) -> RemovableHandle | None:
-    """See when the model first runs in a data-parallel wrapper whether freezing would bring that one to a halt."""
+def check_for_plain_ddp() -> None:
+    """See whether the data-parallel wrapper in which a model runs just now would come to a halt once layers freeze.
+
+    Raises:
+        ValueError: if it would.
+    """
     if not dist.is_available() or not dist.is_initialized() or dist.get_world_size() == 1:
-        return None
-
-    def look(module: nn.Module, inputs: Any) -> None:
-        wrapper = DistributedDataParallel._active_ddp_module
-        if torch.compiler.is_compiling() or wrapper is None:
-            return
-        handle.remove()
-        if getattr(wrapper, "rewraps", False):
-            return
-        if wrapper.static_graph:
-            raise ValueError(f"FreezeOut: {ADVICE} without static_graph")
-        if not wrapper.find_unused_parameters:
-            raise ValueError(f"FreezeOut: {ADVICE}")
-
-    handle: RemovableHandle = model.register_forward_pre_hook(look)
-    return handle
+        return
+    wrapper = DistributedDataParallel._active_ddp_module
+    if wrapper is None or getattr(wrapper, "rewraps", False):
+        return
+    if wrapper.static_graph:
+        raise ValueError(f"FreezeOut: {ADVICE} without static_graph")
+    if not wrapper.find_unused_parameters:
+        raise ValueError(f"FreezeOut: {ADVICE}")

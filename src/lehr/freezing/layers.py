@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Final, overload
 
 from torch import nn
 
+from lehr.freezing.sharding import refuse_flat_parameters, reshard
 from lehr.freezing.trace import NEVER, Trace, trace
-from lehr.freezing.units import Named, at_depth, blocks, chosen, is_compiled, is_small, unwrapped
+from lehr.freezing.units import Named, at_depth, blocks, is_block, is_compiled, is_small, select, unwrap
+
+OTHER_PARAMETERS: Final = (
+    "{}: layers are from a model that has other parameters by now ({}); call layers_of after whatever replaces or adds "
+    "parameters (fully_shard, to_empty, load_state_dict(assign=True), tied weights, LoRA), and make plan, optimizer "
+    "and scheduler from that"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +43,20 @@ class Layer:
         """How many numbers its parameters hold."""
         return sum(parameter.numel() for parameter in self.parameters)
 
+    @property
+    def entrances(self) -> list[nn.Module]:
+        """Its modules that are called, without those inside them."""
+        entrances: list[nn.Module] = []
+        waiting = list(self.modules)
+        while waiting:
+            module = waiting.pop()
+            if isinstance(module, nn.ModuleList | nn.ModuleDict):  # which are never called themselves
+                waiting += module.children()
+            else:
+                entrances.append(module)
+        inner = {id(part) for module in entrances for part in module.modules() if part is not module}
+        return [module for module in dict.fromkeys(entrances) if id(module) not in inner]
+
 
 @dataclass(frozen=True, eq=False)
 class Layers(Sequence[Layer]):
@@ -44,7 +65,9 @@ class Layers(Sequence[Layer]):
     Args:
         model: the model, without wrappers.
         layers: in order; the last one never freezes.
+        others: the model's parameters that did not train, and so are in no layer.
         compiled: whether the model was given compiled.
+        caller: what the user calls, which may be a wrapper of the model; the model in copies.
 
     >>> layers = layers_of(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)))
     >>> len(layers), [layer.name for layer in layers]
@@ -53,7 +76,28 @@ class Layers(Sequence[Layer]):
 
     model: nn.Module
     layers: tuple[Layer, ...]
-    compiled: bool = False
+    others: tuple[nn.Parameter, ...]
+    compiled: bool
+    caller: nn.Module
+
+    def check_parameters(self, who: str, additions: Collection[int] = ()) -> None:
+        """See that the model still has the parameters that it had.
+
+        Args:
+            who: asks, for the message.
+            additions: the ids of parameters that may have come since, and never freeze.
+
+        Raises:
+            ValueError: if parameters were added or replaced.
+        """
+        reshard(self.model)
+        known = {id(parameter) for layer in self for parameter in layer.parameters} | set(map(id, self.others))
+        for name, parameter in self.model.named_parameters():
+            if id(parameter) not in known and id(parameter) not in additions:
+                raise ValueError(OTHER_PARAMETERS.format(who, f"{name} is new"))
+            known.discard(id(parameter))
+        if known:
+            raise ValueError(OTHER_PARAMETERS.format(who, f"{len(known)} of them are gone"))
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -67,6 +111,10 @@ class Layers(Sequence[Layer]):
 
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copying and pickling: compiled wrappers do not travel."""
+        return {**self.__dict__, "caller": self.model}
 
     def __str__(self) -> str:
         width = max(len(layer.name) for layer in self)
@@ -103,22 +151,23 @@ def layers_of(
       0  0              9
       1  2              4
     """
-    compiled = is_compiled(model)
-    model = unwrapped(model)
+    compiled, caller = is_compiled(model), model
+    model = unwrap(model)
+    refuse_flat_parameters(model)
     if layers is not None and depth is not None:
         raise ValueError("layers_of: give layers or depth, not both")
-    groups = chosen(model, layers) if layers is not None else [[unit] for unit in _units(model, depth)]
+    groups = select(model, layers) if layers is not None else [[unit] for unit in _units(model, depth)]
     traced = trace(model, example_input, [unit.module for group in groups for unit in group])
-    groups.sort(key=lambda group: max(traced.entered(unit.module) for unit in group))
-    merged = _merged(groups) if layers is None else groups
-    found = _assembled(model, merged, traced)
-    if len(found) < 2:
-        names = ", ".join(layer.name for layer in found) or "none that train"
+    groups.sort(key=lambda group: max(traced.last_entry(unit.module) for unit in group))
+    parts = _assemble(model, _merge(groups) if layers is None else groups, traced)
+    if len(parts) < 2:
+        names = ", ".join(layer.name for layer in parts) or "none that train"
         raise ValueError(
-            f"layers_of: freezing needs at least two layers that train, and this model has {len(found)} ({names}); "
+            f"layers_of: freezing needs at least two layers that train, and this model has {len(parts)} ({names}); "
             "name its parts with layers=, choose a depth, or call unfreeze() of the plan that has frozen them"
         )
-    return Layers(model, tuple(found), compiled)
+    others = tuple(parameter for parameter in model.parameters() if not parameter.requires_grad)
+    return Layers(model, tuple(parts), others, compiled, caller)
 
 
 def _units(model: nn.Module, depth: int | None) -> list[Named]:
@@ -129,7 +178,7 @@ def _units(model: nn.Module, depth: int | None) -> list[Named]:
     return at_depth(model, depth)
 
 
-def _merged(groups: list[list[Named]]) -> list[list[Named]]:
+def _merge(groups: list[list[Named]]) -> list[list[Named]]:
     """What has no weights to speak of joined to the layer before it, and the final norm to the last layer."""
     weighted = [place for place, (unit,) in enumerate(groups) if not is_small(unit.module)]
     after = weighted[-2] if len(weighted) > 1 else -1
@@ -139,7 +188,11 @@ def _merged(groups: list[list[Named]]) -> list[list[Named]]:
         if place in weighted:
             merged.append([*waiting, unit])
             waiting = []
-        elif not merged or waiting or (_is_norm(unit) and _is_block(merged[-1]) and place > after):
+        elif (
+            not merged
+            or waiting
+            or (_is_norm(unit) and any(is_block(part.module) for part in merged[-1]) and place > after)
+        ):
             waiting.append(unit)
         else:
             merged[-1].append(unit)
@@ -150,13 +203,9 @@ def _is_norm(unit: Named) -> bool:
     return any(True for _ in unit.module.parameters())
 
 
-def _is_block(group: list[Named]) -> bool:
-    return any(True for unit in group for _ in unit.module.children())
-
-
-def _assembled(model: nn.Module, groups: list[list[Named]], traced: Trace) -> list[Layer]:
+def _assemble(model: nn.Module, groups: list[list[Named]], traced: Trace) -> list[Layer]:
     """Each parameter with the group that ran last before its last use, and each group's modules."""
-    ran = [group for group in groups if any(traced.entered(unit.module) != NEVER for unit in group)]
+    ran = [group for group in groups if any(traced.last_entry(unit.module) != NEVER for unit in group)]
     entries = sorted(
         (entry, place) for place, group in enumerate(ran) for unit in group for entry in traced.entries[id(unit.module)]
     )
@@ -174,7 +223,7 @@ def _assembled(model: nn.Module, groups: list[list[Named]], traced: Trace) -> li
     inside = {id(part) for group in groups for unit in group for part in unit.module.modules()}
     for leaf in traced.leaves:
         if id(leaf) not in inside:  # such as a batch norm that stands beside all that were named
-            modules[place_at(traced.entered(leaf))].append(leaf)
+            modules[place_at(traced.last_entry(leaf))].append(leaf)
     if modules:
         modules[-1] += [unit.module for group in groups if group not in ran for unit in group]
     return _without_empty(ran, parameters, modules)
@@ -184,16 +233,16 @@ def _without_empty(
     groups: list[list[Named]], parameters: list[list[nn.Parameter]], modules: list[list[nn.Module]]
 ) -> list[Layer]:
     """The layers, where groups in which nothing trains are joined to the one before them."""
-    kept: list[Layer] = []
+    nonempty: list[Layer] = []
     early: list[nn.Module] = []
     for group, own, members in zip(groups, parameters, modules, strict=True):
         if own:
             name = "+".join(unit.name for unit in group if any(True for _ in unit.module.parameters()))
-            kept.append(Layer(name, (*early, *dict.fromkeys(members)), tuple(own)))
+            nonempty.append(Layer(name, (*early, *dict.fromkeys(members)), tuple(own)))
             early = []
-        elif kept:
-            previous = kept.pop()
-            kept.append(Layer(previous.name, (*previous.modules, *members), previous.parameters))
+        elif nonempty:
+            previous = nonempty.pop()
+            nonempty.append(Layer(previous.name, (*previous.modules, *members), previous.parameters))
         else:
             early += members
-    return kept
+    return nonempty

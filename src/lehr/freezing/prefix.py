@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lehr.freezing.modes import is_still
+
 
 class FrozenPrefix(nn.Module):
     """A `Sequential` that runs its frozen layers once an example: their outputs are remembered and used again.
@@ -76,7 +78,7 @@ class FrozenPrefix(nn.Module):
 
     def _frozen_children(self) -> int:
         for index, child in enumerate(self.model.children()):
-            if any(p.requires_grad for p in child.parameters()) or any(part.training for part in child.modules()):
+            if any(p.requires_grad for p in child.parameters()) or not is_still(child):
                 return index
         return len(self.model)
 

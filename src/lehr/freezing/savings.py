@@ -72,7 +72,7 @@ class Savings:
     def memory(self) -> float:
         """The share of the memory for gradients and for what the backward pass needs that is free at the end."""
         rest = self.layers[-1]
-        each = [layer.kept + 4.0 * layer.size for layer in (self.whole, rest)]
+        each = [layer.memory + 4.0 * layer.size for layer in (self.whole, rest)]
         return 1.0 - each[1] / each[0]
 
     @property
@@ -82,7 +82,7 @@ class Savings:
 
     def speed_at(self, progress: float) -> float:
         """How long an update takes at `progress`, as a share of one with nothing frozen."""
-        saved = sum(c.backward for c, at in zip(self.layers, self._freezes_at, strict=True) if at <= progress < 1.0)
+        saved = sum(c.backward for c, at in zip(self.layers, self._freezes_at, strict=True) if at < progress < 1.0)
         return 1.0 - saved / (self.whole.forward + self.whole.backward)
 
     def const_time(self, budget: Budget) -> Budget:
@@ -185,7 +185,8 @@ def freeze_savings(
             strategy are multiplied by 1.3.
 
     Raises:
-        ValueError: if the plan is for another model, or no operations are counted.
+        ValueError: if the plan is for another model, or for parameters that are not the model's any more, or no
+            operations are counted.
 
     Source: Brock et al. 2017, `calc_speedup` of the released code, for any model.
 
@@ -200,6 +201,7 @@ def freeze_savings(
     """
     if formula not in ("counted", "freezeout2017"):
         raise ValueError(f"freeze_savings: formula must be 'counted' or 'freezeout2017'; got {formula!r}")
+    plan.layers.check_parameters("freeze_savings")
     if {id(p) for p in model.parameters()}.isdisjoint(id(p) for layer in plan.layers for p in layer.parameters):
         raise ValueError("freeze_savings: plan is for another model")
     costs, whole = layer_costs(plan.layers, example_input)

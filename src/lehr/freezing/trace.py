@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from lehr.freezing.sharding import reshard
 from lehr.state import untouched
 
 NEVER: Final = -1
@@ -30,7 +31,7 @@ class Trace:
     uses: Mapping[int, int]
     leaves: Sequence[nn.Module]
 
-    def entered(self, module: nn.Module) -> int:
+    def last_entry(self, module: nn.Module) -> int:
         """The moment at which the module ran last."""
         return max(self.entries[id(module)], default=NEVER)
 
@@ -45,28 +46,37 @@ def trace(model: nn.Module, example: Any, modules: Sequence[nn.Module]) -> Trace
     A `Sequential` needs no example: its order is known.
     """
     if example is None:
-        if not isinstance(model, nn.Sequential) or not _is_listed(model, modules):
+        if not isinstance(model, nn.Sequential) or not _in_lists(model, modules):
             raise ValueError(
                 "layers_of: give example_input, what the model is called with, to see the order it runs in"
             )
-        return _listed(model, modules)
+        return _list_order(model, modules)
     leaves = [module for module in model.modules() if not any(True for _ in module.children())]
     entries: dict[int, list[int]] = {id(module): [] for module in (*modules, *leaves)}
-    handles = [
-        module.register_forward_pre_hook(lambda entered, _: entries[id(entered)].append(_now()))
-        for module in dict.fromkeys((*modules, *leaves))
-    ]
+    places: dict[int, tuple[nn.Module, str]] = {}  # of parameters, which while a sharded part runs are other ones
+
+    def enter(module: nn.Module, inputs: Any) -> None:
+        if id(module) in entries:
+            entries[id(module)].append(_now())
+        for part in module.modules():
+            places.update({id(parameter): (part, name) for name, parameter in part._parameters.items()})
+
+    handles = [module.register_forward_pre_hook(enter) for module in model.modules()]
     try:
         with untouched(model), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             model.eval()
-            used = _used(differentiable(call(model, example)))
+            uses = _uses(differentiable(call(model, example)))
     finally:
         for handle in handles:
             handle.remove()
+        reshard(model)
+    for key, (module, name) in places.items():
+        if key in uses:
+            uses[id(module._parameters[name])] = uses[key]
     for module in modules:  # one that is used without being called runs when its parameters are used
         if not entries[id(module)]:
-            entries[id(module)] = [min((used[id(p)][0] for p in module.parameters() if id(p) in used), default=NEVER)]
-    return Trace(entries, {key: last for key, (_, last) in used.items()}, leaves)
+            entries[id(module)] = [min((uses[id(p)][0] for p in module.parameters() if id(p) in uses), default=NEVER)]
+    return Trace(entries, {key: last for key, (_, last) in uses.items()}, leaves)
 
 
 def call(model: nn.Module, example: Any) -> Any:
@@ -96,9 +106,9 @@ def _inside(thing: Any) -> list[Tensor]:
     return [value for value in getattr(thing, "__dict__", {}).values() if isinstance(value, Tensor)]
 
 
-def _used(outputs: Sequence[Tensor]) -> dict[int, tuple[int, int]]:
+def _uses(outputs: Sequence[Tensor]) -> dict[int, tuple[int, int]]:
     """Id of a parameter -> moments of its first and last use, from the graph behind the outputs."""
-    used: dict[int, tuple[int, int]] = {}
+    uses: dict[int, tuple[int, int]] = {}
     waiting = [output.grad_fn for output in outputs]
     seen = set(waiting)
     while waiting:
@@ -110,12 +120,12 @@ def _used(outputs: Sequence[Tensor]) -> dict[int, tuple[int, int]]:
             variable = getattr(source, "variable", None)
             if variable is not None:
                 moment = node._sequence_nr()
-                first, last = used.get(id(variable), (moment, moment))
-                used[id(variable)] = (min(first, moment), max(last, moment))
+                first, last = uses.get(id(variable), (moment, moment))
+                uses[id(variable)] = (min(first, moment), max(last, moment))
             elif source not in seen:
                 seen.add(source)
                 waiting.append(source)
-    return used
+    return uses
 
 
 def _now() -> int:
@@ -125,7 +135,7 @@ def _now() -> int:
     return int(node._sequence_nr())
 
 
-def _listed(model: nn.Sequential, modules: Sequence[nn.Module]) -> Trace:
+def _list_order(model: nn.Sequential, modules: Sequence[nn.Module]) -> Trace:
     """The order of the list: what a `Sequential` holds runs one after the other."""
     entries: dict[int, int] = {}
     uses: dict[int, int] = {}
@@ -136,7 +146,7 @@ def _listed(model: nn.Sequential, modules: Sequence[nn.Module]) -> Trace:
     return Trace({key: [moment] for key, moment in entries.items()}, uses, leaves)
 
 
-def _is_listed(model: nn.Module, modules: Sequence[nn.Module]) -> bool:
+def _in_lists(model: nn.Module, modules: Sequence[nn.Module]) -> bool:
     """Whether all of these modules stand in a `Sequential`, or one inside another."""
     known: set[int] = set()
     waiting = [model]

@@ -19,7 +19,7 @@ class Named(NamedTuple):
     module: nn.Module
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrap(model: nn.Module) -> nn.Module:
     """The model inside `torch.compile` and data-parallel wrappers."""
     while True:
         inner = getattr(model, "_orig_mod", None)  # a compiled model
@@ -32,7 +32,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def is_compiled(model: nn.Module) -> bool:
     """Whether the model, or what it wraps, was given to `torch.compile`, or compiled in place."""
-    inner = unwrapped(model)
+    inner = unwrap(model)
     return hasattr(model, "_orig_mod") or inner._compiled_call_impl is not None
 
 
@@ -43,32 +43,32 @@ def blocks(model: nn.Module) -> list[Named]:
     """
     whole = sum(parameter.numel() for parameter in model.parameters())
     if isinstance(model, nn.Sequential):
-        found = [Named(name, child) for name, child in model.named_children()]
+        units = [Named(name, child) for name, child in model.named_children()]
     else:
-        found = [unit for name, child in model.named_children() for unit in _expanded(Named(name, child))]
-    while huge := [unit for unit in found if _size(unit) > NEARLY_ALL * whole and _can_be_split(unit, model)]:
-        place = found.index(huge[0])
-        found[place : place + 1] = [
+        units = [unit for name, child in model.named_children() for unit in _expand(Named(name, child))]
+    while huge := [unit for unit in units if _size(unit) > NEARLY_ALL * whole and _can_be_split(unit, model)]:
+        place = units.index(huge[0])
+        units[place : place + 1] = [
             part
             for key, child in huge[0].module.named_children()
-            for part in _expanded(Named(f"{huge[0].name}.{key}", child))
+            for part in _expand(Named(f"{huge[0].name}.{key}", child))
         ]
-    return _unique(found) or [Named("", model)]
+    return _unique(units) or [Named("", model)]
 
 
 def at_depth(model: nn.Module, depth: int, prefix: str = "") -> list[Named]:
     """The modules `depth` levels down, and those without children on the way."""
-    found: list[Named] = []
+    units: list[Named] = []
     for name, child in model.named_children():
         full = f"{prefix}{name}"
         if depth == 1 or not any(True for _ in child.children()):
-            found.append(Named(full, child))
+            units.append(Named(full, child))
         else:
-            found += at_depth(child, depth - 1, f"{full}.")
-    return _unique(found)
+            units += at_depth(child, depth - 1, f"{full}.")
+    return _unique(units)
 
 
-def chosen(model: nn.Module, layers: Iterable[str | nn.Module | Sequence[str | nn.Module]]) -> list[list[Named]]:
+def select(model: nn.Module, layers: Iterable[str | nn.Module | Sequence[str | nn.Module]]) -> list[list[Named]]:
     """The modules that a user named.
 
     Raises:
@@ -93,31 +93,36 @@ def chosen(model: nn.Module, layers: Iterable[str | nn.Module | Sequence[str | n
     return groups
 
 
+def is_block(module: nn.Module) -> bool:
+    """Whether it has parts, and weights in them."""
+    return any(True for _ in module.children()) and any(True for _ in module.parameters())
+
+
 def is_small(module: nn.Module) -> bool:
     """Whether it has no weights to speak of: a norm, an activation, pooling, dropout."""
     return not any(True for _ in module.children()) and all(p.dim() < 2 for p in module.parameters())
 
 
-def _expanded(unit: Named) -> Iterator[Named]:
+def _expand(unit: Named) -> Iterator[Named]:
     """A module's blocks, if it holds lists of them, or else itself."""
     name, module = unit
     if isinstance(module, LISTS):
         for key, child in module.named_children():
             one = Named(f"{name}.{key}", child)
             if isinstance(child, LISTS) and _holds_blocks(child):
-                yield from _expanded(one)
+                yield from _expand(one)
             else:
                 yield one
     elif _holds_blocks(module):
         for key, child in module.named_children():
-            yield from _expanded(Named(f"{name}.{key}", child))
+            yield from _expand(Named(f"{name}.{key}", child))
     else:
         yield unit
 
 
 def _holds_blocks(module: nn.Module) -> bool:
     """Whether there is a list with at least two entries that have parts and parameters."""
-    return any(isinstance(part, LISTS) and sum(map(_is_block, part.children())) >= 2 for part in module.modules())
+    return any(isinstance(part, LISTS) and sum(map(is_block, part.children())) >= 2 for part in module.modules())
 
 
 def _size(unit: Named) -> int:
@@ -129,10 +134,6 @@ def _can_be_split(unit: Named, model: nn.Module) -> bool:
     if isinstance(model, nn.Sequential) and not _holds_blocks(unit.module):
         return False
     return sum(not is_small(child) for child in unit.module.children()) > 1
-
-
-def _is_block(module: nn.Module) -> bool:
-    return any(True for _ in module.children()) and any(True for _ in module.parameters())
 
 
 def _unique(units: Iterable[Named]) -> list[Named]:
