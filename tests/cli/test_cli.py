@@ -55,7 +55,7 @@ def test_compare_end_to_end(
     shown = capsys.readouterr().out
     assert "Test accuracy after 2ep" in shown
     assert str(out / "report.html") in shown
-    assert sorted(path.name for path in out.iterdir()) == ["report.html", "results.json", "runs"]
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "report.html", "results.json", "runs"]
     assert len(list((out / "runs").iterdir())) == 8
     page = (out / "report.html").read_text()
     (out / "report.html").unlink()

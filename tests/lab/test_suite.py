@@ -87,7 +87,7 @@ def mine(tmp_path: Path) -> str:
     return str(path)
 
 
-def compare(task: str, out: Path, methods: str = "linear,constant", **arguments: object) -> dict:
+def compare(task: str, out: Path, methods: str = "linear,constant", **arguments: object) -> lab.Results:
     seeds = arguments.pop("seeds", 2)
     comparison = lab.Comparison(
         task, lab.load_methods(methods), lab.Settings("3ep", 3), seeds=seeds, **arguments  # type: ignore[arg-type]
@@ -107,24 +107,24 @@ def stamps(out: Path) -> dict[str, int]:
 def test_a_users_own_task_with_a_search(mine: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     told = compare(f"{mine}:make_task", out, lr_grid=(0.1, 1.0))
-    assert {row["method"] for row in told["methods"]} == {"linear", "constant"}
-    assert len(told["runs"]) == 4
-    assert len(told["search_runs"]) == 4
-    assert all(run["test"] is None for run in told["search_runs"])
-    assert json.loads((out / "results.json").read_text())["best"] == told["best"]
+    assert set(told.names) == {"linear", "constant"}
+    assert len(told.runs) == 4
+    assert len(told.search_runs) == 4
+    assert all(run.test is None for run in told.search_runs)
+    assert lab.read_results(out) == told
     before = stamps(out)
     assert len(before) == 8
     again = compare(f"{mine}:make_task", out, lr_grid=(0.1, 1.0), seeds=3)
     after = stamps(out)
     assert {name: after[name] for name in before} == before  # nothing is made twice
     assert len(after) == 10
-    assert [run["test"] for run in again["runs"] if run["seed"] < 2] == [run["test"] for run in told["runs"]]
+    assert [run.test for run in again.runs if run.seed < 2] == [run.test for run in told.runs]
 
 
 def test_divergence_is_a_result(mine: str, tmp_path: Path) -> None:
     told = compare(f"{mine}:exploding", tmp_path / "out", seeds=1)
-    assert told["best"] is None
-    assert all(row["diverged"][0]["update"] < 5 for row in told["methods"])
+    assert told.best is None
+    assert all(row.diverged[0].update < 5 for row in told.methods)
 
 
 @pytest.mark.parametrize(

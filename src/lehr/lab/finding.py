@@ -57,7 +57,7 @@ def find(
         mode=mode,
         evaluate=(lambda: loop.evaluate(data.validation)[1]) if evaluate_every else None,
         evaluate_every=evaluate_every or 1,
-        higher_is_better=task.metric.higher_is_better,
+        higher_is_better=task.metric.criterion.higher_is_better,
     )
 
 
@@ -100,6 +100,6 @@ def _train_step(loop: Loop) -> Callable[[], tuple[Tensor, Tensor]]:
     def train_step() -> tuple[Tensor, Tensor]:
         loss, outputs, targets = loop.forward()
         loop.update(loss)
-        return loss, loop.task.metric.compute(outputs.detach(), targets)
+        return loss, loop.task.metric.of(outputs.detach(), targets)
 
     return train_step

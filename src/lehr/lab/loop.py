@@ -107,18 +107,18 @@ class Loop:
         """Mean loss and metric over a whole set."""
         modes = [(module, module.training) for module in self.model.modules()]  # some may be frozen in eval
         self.model.eval()
-        loss, metric = 0.0, 0.0
+        loss, tally = 0.0, self.task.metric.tally()
         for start in range(0, len(pairs[0]), EVALUATION_BATCH):
             inputs, targets = (part[start : start + EVALUATION_BATCH] for part in pairs)
             with self.layout.autocast():
                 outputs = self.model(self.layout.inputs(inputs))
             outputs = outputs.float() if outputs.is_floating_point() else outputs
             loss += float(self.task.loss(outputs, targets)) * len(inputs)
-            metric += float(self.task.metric.compute(outputs, targets)) * len(inputs)
+            tally.add(outputs, targets, len(inputs))
             self.evaluation_passes += 1
         for module, training in modes:
             module.training = training
-        return loss / len(pairs[0]), metric / len(pairs[0])
+        return loss / len(pairs[0]), tally.value()
 
 
 class _Layout:
