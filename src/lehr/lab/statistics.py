@@ -109,7 +109,8 @@ def compare(results: Mapping[str, Mapping[int, float]], best: str, *, higher_is_
 def smallest_gap(sd: float, n: int, power: float = 0.8) -> float:
     """The gap of which a paired t-test at 0.05 would notice that share: smaller ones are likely to pass for ties.
 
-    Solves P(|T| > t(0.975, n - 1)) = power for the noncentral t-distribution of n - 1 degrees of freedom.
+    Solves P(T > t(0.975, n - 1)) = power for the noncentral t-distribution of n - 1 degrees of freedom; that the test
+    notices the gap in the wrong direction is left out.
 
     Args:
         sd: the standard deviation of the differences, at least 0.
@@ -124,7 +125,7 @@ def smallest_gap(sd: float, n: int, power: float = 0.8) -> float:
     critical = float(stats.t.ppf(0.975, n - 1))
 
     def lacking(shift: float) -> float:
-        return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)) - power
+        return float(stats.nct.sf(critical, n - 1, shift)) - power
 
     high = 1.0
     while lacking(high) < 0.0:
