@@ -39,7 +39,7 @@ def test_an_object_is_compared_in_this_process_and_leaves_it_as_it_was(tmp_path:
 
 
 def test_runs_are_the_same_in_this_process_and_in_others(tmp_path: Path) -> None:
-    methods = ["linear", "lrtuner", "learned", lehr.Cosine(floor=0.1), lehr.LRTuner(explore=0.5)]
+    methods = ["linear", "lrtuner", "learned", lehr.Cosine(end=0.1), lehr.LRTuner(explore=0.5)]
     here = lab.compare("digits", methods, budget="30steps", seeds=1)
     there = lab.compare("digits", methods, budget="30steps", seeds=1, processes=2)
     assert of_runs(here) == of_runs(there)
@@ -128,7 +128,7 @@ def test_values_are_methods() -> None:
         lab.load_methods([Nameless()])
     with pytest.raises(TypeError, match="methods must be names such as 'linear', schedules .* got 3"):
         lab.load_methods([3])  # type: ignore[list-item]
-    plan = lehr.FreezeOut(lehr.layers_of(torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.randn(2, 2)))
+    plan = lehr.FreezeOut(lehr.layers_of(torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))))
     with pytest.raises(ValueError, match=r"write it as a text, such as 'FreezeOut\(t0=0.5\)'"):
         lab.load_methods([plan])
 

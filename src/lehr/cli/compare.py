@@ -120,16 +120,16 @@ def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int
     began = time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(plain(f"{comparison.title} {comparison.settings.budget}"), total=None)
-        lines: dict[Job, Any] = {}
+        lines: dict[str, Any] = {}
 
         def watch(under_way: list[tuple[Job, float]], done: int, total: int) -> None:
             progress.update(bar, completed=done + sum(part for _, part in under_way), total=total)
-            for job in set(lines) - {job for job, _ in under_way}:
-                progress.remove_task(lines.pop(job))
+            for file in set(lines) - {job.file for job, _ in under_way}:
+                progress.remove_task(lines.pop(file))
             for job, part in under_way:
-                if job not in lines:
-                    lines[job] = progress.add_task(plain(f"  {job.method.name}, {_doing(job)}"), total=1.0)
-                progress.update(lines[job], completed=part)
+                if job.file not in lines:
+                    lines[job.file] = progress.add_task(plain(f"  {job.method.name}, {_doing(job)}"), total=1.0)
+                progress.update(lines[job.file], completed=part)
 
         results = lab.run_comparison(
             comparison, out, command=_command(), processes=processes, threads=threads, watch=watch

@@ -175,8 +175,8 @@ def load_methods(given: str | Sequence[Competitor]) -> list[Method]:
 
     >>> [method.name for method in load_methods("linear, Steps(at=(0.5, 0.9))")]
     ['linear', 'Steps(at=(0.5, 0.9))']
-    >>> [method.name for method in load_methods(["linear", Cosine(floor=0.1)])]
-    ['linear', 'Cosine(floor=0.1)']
+    >>> [method.name for method in load_methods(["linear", Cosine(end=0.1)])]
+    ['linear', 'Cosine(end=0.1)']
     """
     parts: Sequence[Any] = _parts(given) if isinstance(given, str) else given
     if isinstance(parts, lehr.Schedule | lehr.Policy | Method):

@@ -61,12 +61,12 @@ def run_comparison(
         )
     out, name = Path(out).absolute(), _absolute(comparison.title)
     # here, before processes start: errors are told once, and caches are full
-    chosen = given if given is not None else load_task(name, comparison.data)
+    chosen = given if given is not None else load_task(comparison.title, comparison.data)
     settings = comparison.settings.for_task(chosen)
     data = told(f"loading the data of {comparison.title}", chosen.load)
     budget_for(chosen, data, settings.budget)
     with undisturbed(threads):
-        code = code_of(name) if given is None else told("the task", lambda: likeness(chosen, data))
+        code = code_of(comparison.title) if given is None else told("the task", lambda: likeness(chosen, data))
     setting = comparison.setting(code, fingerprint(data), chosen)
     make: Maker = (
         InThisProcess(chosen, data, settings, setting, threads)
@@ -79,13 +79,13 @@ def run_comparison(
     with alone_in(out) as runs:
 
         def every(jobs: Sequence[Job], before: int) -> list[Run]:
-            made = {job: read_run(runs / job.file, setting, job) for job in jobs if (runs / job.file).exists()}
-            missing = [job for job in jobs if job not in made]
+            made = {job.file: read_run(runs / job.file, setting, job) for job in jobs if (runs / job.file).exists()}
+            missing = [job for job in jobs if job.file not in made]
             if missing:
                 there = before + len(made)
                 make(missing, runs, lambda under_way, done: watch(under_way, there + done, comparison.runs))
-                made |= {job: read_run(runs / job.file, setting, job) for job in missing}
-            return [made[job] for job in jobs]
+                made |= {job.file: read_run(runs / job.file, setting, job) for job in missing}
+            return [made[job.file] for job in jobs]
 
         searched = every(comparison.search(), 0)
         final = every(comparison.final(choose_rates(searched, metric)), len(searched))
