@@ -64,12 +64,38 @@ def test_compare_end_to_end(
     shown = capsys.readouterr().out
     assert "Test accuracy after 2ep" in shown
     assert str(out / "report.html") in shown
-    assert sorted(path.name for path in out.iterdir()) == ["report.html", "results.json", "runs"]
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "report.html", "results.json", "runs"]
     assert len(list((out / "runs").iterdir())) == 8
     page = (out / "report.html").read_text()
     (out / "report.html").unlink()
     assert lehr(monkeypatch, "report", str(out)) == 0
     assert len((out / "report.html").read_text()) == pytest.approx(len(page), rel=0.01)
+    (out / "report.html").unlink()
+    capsys.readouterr()
+    assert lehr(monkeypatch, "report", str(out), "--text") == 0
+    printed = capsys.readouterr().out
+    assert "Test accuracy after 2ep" in printed
+    assert printed.strip() in shown
+    assert not (out / "report.html").exists()
+    (out / "results.json").write_text((out / "results.json").read_text().replace("0.", "1.", 1))
+    for options in ((), ("--text",)):
+        assert lehr(monkeypatch, "report", str(out), *options) == 2
+        said = capsys.readouterr().err
+        assert "results.json is damaged" in said
+        assert len(said.splitlines()) == 1
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from lab.test_report import named
+    from lehr.cli.tables import print_results
+
+    print_results(Console(width=200), named("[red]x[/red] \x1b[2J"))
+    shown = capsys.readouterr().out
+    assert "[red]x[/red]" in shown
+    assert "\x1b" not in shown
+    assert "\\x1b[2J" in shown
 
 
 @pytest.mark.parametrize(
@@ -86,6 +112,11 @@ def test_compare_end_to_end(
         (("compare", "--out", "/dev/null/results"), "/dev/null/results"),
         (("compare", "--data", "/nowhere", "--task", "cifar10"), "--data: there is no folder /nowhere"),
         (("compare", "--seeds", "0"), "seeds"),
+        (("compare", "--seeds", "100000000"), "a comparison has at most 100,000"),
+        (("compare", "--lr-grid", "0.1", "--search-seeds", "100000000"), "a comparison has at most 100,000"),
+        (("compare", "--budgets", "1%x100000000"), "a comparison has at most 100,000"),
+        (("compare", "--processes", "1000000"), "processes must be a whole number from 1 to 512"),
+        (("report", "/nowhere", "--text"), "there is no file /nowhere/results.json"),
         (("show", "Linear() + 1"), "schedules can only be multiplied"),
         (("show", "Constant(1e999)"), "Constant: value must be a finite number; got inf"),
         (("show", "Constant(1/0)"), "division by zero"),

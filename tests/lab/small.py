@@ -25,13 +25,11 @@ def task(**changes: object) -> lab.Task:
 
 def run(method: str, seed: int, test: float | None, lr: float = 0.1, diverged_at: int | None = None) -> lab.Run:
     """A run that ended with `test`, and came to it on validation half-way."""
-    rows = [
-        {"update": 10 * i, "progress": i / 4, "seconds": 0.1 * i, "train_loss": 1.0 / i, "validation_loss": 1.0,
-         "validation": (test or 0.0) * min(1.0, i / 2)}
-        for i in range(1, 5)
-    ]  # fmt: skip
+    rows = tuple(
+        lab.Evaluation(10 * i, i / 4, 0.1 * i, 1.0 / i, 1.0, (test or 0.0) * min(1.0, i / 2)) for i in range(1, 5)
+    )
     return lab.Run(
-        method, f"{method}()", seed, lr, curve=[] if diverged_at else rows, rates=[(0.0, lr), (1.0, 0.0)],
+        method, f"{method}()", seed, lr, curve=() if diverged_at else rows, rates=((0.0, lr), (1.0, 0.0)),
         diverged_at=diverged_at, validation=test, test=test, updates=40, seconds=0.4,
         forward_passes=40, evaluation_passes=5,
     )  # fmt: skip

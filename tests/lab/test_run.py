@@ -24,21 +24,21 @@ def train(method: lab.Method = LINEAR, budget: str = "5ep", seed: int = 0, **arg
 
 def test_the_same_seed_gives_the_same_run() -> None:
     one, two, other = train(), train(), train(seed=1)
-    assert [row["train_loss"] for row in one.curve] == [row["train_loss"] for row in two.curve]
+    assert [row.train_loss for row in one.curve] == [row.train_loss for row in two.curve]
     assert one.test == two.test
-    assert one.curve[0]["train_loss"] != other.curve[0]["train_loss"]
+    assert one.curve[0].train_loss != other.curve[0].train_loss
 
 
 def test_methods_share_initial_weights_and_batches() -> None:
     """With rate zero nothing is learned, so all methods see the same losses if the rest is the same."""
     still = [train(method, lr=1e-30) for method in (LINEAR, CONSTANT)]
-    assert [row["train_loss"] for row in still[0].curve] == [row["train_loss"] for row in still[1].curve]
+    assert [row.train_loss for row in still[0].curve] == [row.train_loss for row in still[1].curve]
 
 
 def test_the_rates_are_the_schedules() -> None:
     run = train(lr=0.25)
     assert run.lr == 0.25
-    assert run.rates[:3] == [(k / 50, 0.25 * (1 - k / 50)) for k in range(3)]
+    assert run.rates[:3] == tuple((k / 50, 0.25 * (1 - k / 50)) for k in range(3))
     assert run.rates[-1] == (1.0, 0.0)
 
 
@@ -59,8 +59,8 @@ def test_groups_keep_their_ratios_under_another_peak() -> None:
 def test_budgets_buy_updates(budget: str, updates: int) -> None:
     run = train(budget=budget)
     assert run.updates == run.forward_passes == updates
-    assert run.curve[-1]["update"] == updates
-    assert run.curve[-1]["progress"] >= 1.0
+    assert run.curve[-1].update == updates
+    assert run.curve[-1].progress >= 1.0
 
 
 def test_seconds_are_spent_on_training_alone() -> None:
@@ -128,7 +128,7 @@ def test_bfloat16_and_images() -> None:
     )
     full = lab.train(small, small.load(), LINEAR, lab.Settings("20steps", 4), 0, lr=0.05)
     half = lab.train(small, small.load(), LINEAR, lab.Settings("20steps", 4, bf16=True), 0, lr=0.05)
-    assert half.curve[-1]["train_loss"] == pytest.approx(full.curve[-1]["train_loss"], rel=0.05)
+    assert half.curve[-1].train_loss == pytest.approx(full.curve[-1].train_loss, rel=0.05)
 
 
 def test_a_result_that_is_no_number_is_no_result() -> None:

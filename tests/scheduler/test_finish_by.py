@@ -77,7 +77,7 @@ def test_the_machine_leaves_in_ten_minutes() -> None:
     progress, rate = scheduler.progress, scheduler.get_last_lr()
     scheduler.finish_by(lehr.Budget(seconds=600))
     assert (scheduler.progress, scheduler.get_last_lr()) == (progress, pytest.approx(rate))
-    assert scheduler.remaining() == 600
+    assert scheduler.remaining == 600
     updates = 0
     while not scheduler.finished:
         time[0] += 3.0

@@ -238,7 +238,7 @@ def test_what_cannot_be_put_back_is_refused_before_anything_runs() -> None:
         lehr.untouched(iter([1])).__enter__()
     with pytest.raises(TypeError, match="give it state_dict and load_state_dict"):
         lehr.untouched(object()).__enter__()
-    with pytest.raises(ValueError, match="run one forward pass first"):
+    with pytest.raises(ValueError, match="run one forward pass before a trial"):
         lehr.untouched(nn.LazyLinear(2)).__enter__()
 
 

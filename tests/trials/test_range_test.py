@@ -282,7 +282,7 @@ def test_bad_use_is_told(changes: dict[str, Any], message: str) -> None:
 
 
 def test_an_optimizer_without_a_rate_is_told() -> None:
-    with pytest.raises(ValueError, match="needs a rate above 0"):
+    with pytest.raises(ValueError, match="range_test: a parameter group needs a learning rate above 0"):
         Loop(lr=0.0).test()
     with pytest.raises(TypeError, match=r"training must be a lehr\.Training"):
         lehr.range_test(lambda: 1.0)  # type: ignore[arg-type]

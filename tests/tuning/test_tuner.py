@@ -196,7 +196,7 @@ def test_accumulated_gradients_and_a_scaler() -> None:
 
 def test_a_product_recovers_as_well() -> None:
     """Nothing asks what kind of policy it is."""
-    training = Small(0.01, lehr.LRTuner() * lehr.Linear().after_warmup(0.1))
+    training = Small(0.01, lehr.LRTuner() * lehr.Linear())
     for _ in range(30):
         training.update()
     policy = training.scheduler.policy

@@ -13,12 +13,11 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from lehr import lab
+from lehr.cli.tables import plain, print_results
 from lehr.lab.comparison import Job
 from lehr.lab.report import duration
 
@@ -33,7 +32,10 @@ DEFAULT_METHODS = "linear,cosine,step,one_cycle,rex,constant"
 
 def compare(
     task: Annotated[
-        str, typer.Option(help="A name from `lehr tasks`, or your own: path/to/file.py:make_task.")
+        str,
+        typer.Option(
+            help="A name from `lehr tasks`, or your own as path/to/file.py:function, which runs the code of that file."
+        ),
     ] = "digits",
     methods: Annotated[
         str,
@@ -78,11 +80,10 @@ def compare(
         raise ValueError("--search-seeds is for a search: give --lr-grid as well")
     if len(single) > 1:
         raise ValueError("--lr takes one rate; for several give --lr-grid")
-    chosen = lab.load_task(task, data or None)
     comparison = lab.Comparison(
         task=task,
         methods=lab.load_methods(methods),
-        settings=lab.Settings(budget or chosen.budget, evaluations, bf16),
+        settings=lab.Settings(budget, evaluations, bf16),
         seeds=seeds,
         lr_grid=rates,
         lr=single[0] if single else None,
@@ -98,21 +99,17 @@ def compare(
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), signal.default_int_handler)
     try:
-        found = _run(comparison, chosen, folder, console, processes, threads)
+        results = _run(comparison, folder, console, processes, threads)
+        written = lab.write_report(folder).resolve()
+        print_results(console, results)
+        console.print(f"Report: {plain(str(written))}", highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing
         print("lehr: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
         raise typer.Exit(130) from None
-    written = lab.write_report(folder).resolve()
-    console.print(_table(found, chosen.metric))
-    if found["budgets"]:
-        console.print(_budgets_table(found, chosen.metric))
-    console.print(f"\n{lab.verdict(found)}", highlight=False)
-    console.print(f"Report: {written}", highlight=False, soft_wrap=True)
 
 
-def _run(
-    comparison: lab.Comparison, task: lab.Task, out: Path, console: Console, processes: int, threads: int
-) -> dict[str, Any]:
+def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int, threads: int) -> lab.Results:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -122,27 +119,25 @@ def _run(
     )
     began = time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(f"{comparison.task}, {comparison.settings.budget}", total=None)
-        lines: dict[Job, Any] = {}
+        bar = progress.add_task(plain(f"{comparison.title} {comparison.settings.budget}"), total=None)
+        lines: dict[str, Any] = {}
 
         def watch(under_way: list[tuple[Job, float]], done: int, total: int) -> None:
             progress.update(bar, completed=done + sum(part for _, part in under_way), total=total)
-            for job in set(lines) - {job for job, _ in under_way}:
-                progress.remove_task(lines.pop(job))
+            for file in set(lines) - {job.file for job, _ in under_way}:
+                progress.remove_task(lines.pop(file))
             for job, part in under_way:
-                if job not in lines:
-                    lines[job] = progress.add_task(f"  {job.method.name}, {_doing(job)}", total=1.0)
-                progress.update(lines[job], completed=part)
+                if job.file not in lines:
+                    lines[job.file] = progress.add_task(plain(f"  {job.method.name}, {_doing(job)}"), total=1.0)
+                progress.update(lines[job.file], completed=part)
 
-        found = lab.run_comparison(
-            comparison, out, command=_command(), task=task, processes=processes, threads=threads, watch=watch
+        results = lab.run_comparison(
+            comparison, out, command=_command(), processes=processes, threads=threads, watch=watch
         )
     console.print(
-        f"{sum(len(found[part]) for part in ('runs', 'smaller_runs', 'search_runs'))} runs in {out}, "
-        f"{duration(time.monotonic() - began)}",
-        highlight=False,
+        f"{results.total.runs} runs in {plain(str(out))}, {duration(time.monotonic() - began)}", highlight=False
     )
-    return found
+    return results
 
 
 def _doing(job: Job) -> str:
@@ -185,65 +180,3 @@ def _shares(text: str, seeds: int) -> tuple[tuple[float, int], ...]:
             raise ValueError(f"--budgets names {match[1]}% twice")
         shares[share] = int(match[2] or seeds)
     return tuple(sorted((share, count) for share, count in shares.items() if share != 1.0))
-
-
-def _table(found: dict[str, Any], metric: lab.Metric) -> Table:
-    table = Table(title=f"Test {metric.name} after {found['setting']['budget']}", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("method", overflow="fold", min_width=15)  # the one that gives way where there is little room
-    table.add_column("", no_wrap=True)
-    for heading in ("mean", "sd", "gap", "p", "peak", "a run"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    scale = 100.0 if metric.percent else 1.0
-    digits = 2 if metric.percent else 4
-    for row in found["methods"]:
-        gap, test, cost = row["against_best"], row["test"], row["cost"]
-        table.add_row(
-            row["method"],
-            _standing(row, found),
-            metric.show(test["mean"]) if test else "-",
-            f"{scale * test['sd']:.{digits}f}" if test and test["sd"] is not None else "-",
-            f"{scale * gap['difference']:.{digits}f}" if gap else "",
-            f"{gap['p']:.3f}" if gap and gap["p"] is not None else "",
-            f"{row['lr']:.4g}{' †' if row['finds_peak'] else ''}",
-            duration(cost["seconds"] / cost["runs"]),
-            style="bold" if row["method"] == found["best"] else None,
-        )
-    if any(row["finds_peak"] for row in found["methods"]):
-        table.caption, table.caption_justify = "† found by its own range tests (the median)", "left"
-    return table
-
-
-def _budgets_table(found: dict[str, Any], metric: lab.Metric) -> Table:
-    """What each share of the budget says of the full one."""
-    table = Table(title="How well less of the budget foretells it", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("budget", "updates"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("test best", overflow="fold", min_width=10)
-    table.add_column("mean", justify="right", no_wrap=True)
-    table.add_column("validation best", overflow="fold", min_width=10)
-    for heading in ("rank corr.", "lost at 100 %"):
-        table.add_column(heading, justify="right")
-    for row in found["budgets"]:
-        best, correlation, lost = row["best"], row["rank_correlation"], row["lost_at_full"]
-        table.add_row(
-            f"{100 * row['share']:g} %",
-            f"{row['updates']:,}",
-            best or "-",
-            metric.show(row["methods"][best]["test"]["mean"]) if best else "-",
-            row["leads_on_validation"] or "-",
-            "-" if correlation is None else f"{correlation:.2f}",
-            ("it diverges" if row["leads_on_validation"] else "-")
-            if lost is None
-            else f"{(100 if metric.percent else 1) * lost:.2g}",
-        )
-    return table
-
-
-def _standing(row: dict[str, Any], found: dict[str, Any]) -> str:
-    if row["diverged"]:
-        return f"{len(row['diverged'])}/{row['cost']['runs']} diverged"
-    if row["method"] == found["best"]:
-        return "best"
-    if found["seeds"] < 2:
-        return ""
-    return "tie" if row["method"] in found["tied_with_best"] else "worse"

@@ -44,6 +44,9 @@ def run() -> None:
     """Run the command line."""
     try:
         app()
+    except KeyboardInterrupt:
+        print("lehr: stopped", file=sys.stderr)
+        sys.exit(130)
     except (ValueError, OSError) as error:
         print(f"lehr: {_sentence(error)}", file=sys.stderr)
         sys.exit(2)

@@ -16,4 +16,6 @@ def tasks() -> None:
         table.add_row(name, task.about, task.metric.name, task.budget)
     console = Console()
     console.print(table)
-    console.print("Your own: --task path/to/file.py:make_task, a function that returns a lehr.lab.Task.")
+    console.print(
+        "Your own: --task path/to/file.py:make_task, a function that returns a lehr.lab.Task; that file's code is run."
+    )

@@ -5,21 +5,26 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, Final
+from typing import Final
 
 from lehr.lab.budgets import by_budget
 from lehr.lab.methods import Method
-from lehr.lab.records import environment
-from lehr.lab.run import Run, Settings
+from lehr.lab.metric import Criterion
+from lehr.lab.records import here
+from lehr.lab.results import Cost, Divergence, MethodResult, Results, Setting, ToTarget
+from lehr.lab.run import Evaluation, Run, Settings
 from lehr.lab.statistics import compare, summarise
-from lehr.lab.task import Metric
+from lehr.lab.task import Task
 
 SEARCH_SEED: Final = 1_000_003
 """The first seed of runs that choose a learning rate; none of the seeds that are reported."""
+
+MOST_RUNS: Final = 100_000
+"""More would fill a folder that no file system likes."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,14 @@ class Job:
         searches = "search" if self.seed == SEARCH_SEED else f"search-{self.seed - SEARCH_SEED}"
         return f"{name}_lr-{rate}_{searches if self.searches else f'seed-{self.seed}'}{part}.json"
 
-    def expected(self) -> dict[str, Any]:
-        """What its run must say of itself."""
+    def unlike(self, run: Run) -> str:
+        """What `run` says of itself that is not so of this job, as text; empty if it is its run."""
         method = self.method
-        return {"method": method.name, "policy": method.code, "seed": self.seed, "lr": self.lr, "share": self.share}
+        pairs = [
+            ("method", run.method, method.name), ("policy", run.policy, method.code), ("seed", run.seed, self.seed),
+            ("lr", run.lr, run.lr if self.lr is None else self.lr), ("share", run.share, self.share),
+        ]  # fmt: skip
+        return ", ".join(f"{name} {there!r} there, {here!r} here" for name, there, here in pairs if there != here)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ class Comparison:
     """Which methods compete, on what, and how often.
 
     Args:
-        task: name of the task, or `path/to/file.py:function`.
+        task: name of the task, `path/to/file.py:function`, or the `Task` itself, which no other process can find again
+            and which is therefore trained in this one.
         methods: the competitors.
         settings: the budget and how runs are made.
         seeds: how many runs each method gets, at least 1.
@@ -70,9 +80,13 @@ class Comparison:
         shares: shares of the budget, below 1, at which every method runs as well, and with how many seeds.
         search_seeds: how many runs each peak rate of the grid gets, at least 1; a rate at the edge of stability may
             pass with one seed and fail with the next.
+
+    Raises:
+        TypeError: if `task` is neither a name nor a task.
+        ValueError: if an argument makes no sense, or there would be more than 100,000 runs.
     """
 
-    task: str
+    task: str | Task
     methods: Sequence[Method]
     settings: Settings
     seeds: int = 3
@@ -82,16 +96,57 @@ class Comparison:
     shares: tuple[tuple[float, int], ...] = ()
     search_seeds: int = 1
 
-    def setting(self, code: str | None, data: str) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        if not isinstance(self.task, str | Task):
+            raise TypeError(f"Comparison: task must be a name or a lehr.lab.Task; got {self.task!r}")
+        names = [method.name for method in self.methods]
+        if not names:
+            raise ValueError("Comparison: methods is empty; give at least one")
+        if len(set(names)) < len(names):
+            raise ValueError(f"Comparison: methods has {next(n for n in names if names.count(n) > 1)} twice")
+        for name, rates in (("lr_grid", self.lr_grid), ("lr", () if self.lr is None else (self.lr,))):
+            for rate in rates:
+                if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0.0 < rate < math.inf:
+                    raise ValueError(f"Comparison: {name} must be above 0 and finite; got {rate!r}")
+        if self.lr is not None and self.lr_grid:
+            raise ValueError("Comparison: lr and lr_grid exclude each other")
+        counts = {"seeds": self.seeds, "search_seeds": self.search_seeds}
+        for share, seeds in self.shares:
+            if not 0.0 < share < 1.0:
+                raise ValueError(f"Comparison: shares must be above 0 and below 1; got {share!r}")
+            counts[f"the seeds of the share {share:g}"] = seeds
+        for name, count in counts.items():
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ValueError(f"Comparison: {name} must be a whole number above 0; got {count!r}")
+        if self.runs > MOST_RUNS:
+            largest = max(counts, key=lambda name: counts[name])
+            raise ValueError(
+                f"{largest}={counts[largest]} makes {self.runs:,} runs; a comparison has at most {MOST_RUNS:,}"
+            )
+
+    @property
+    def runs(self) -> int:
+        """How many runs it consists of."""
+        searching = sum(not method.finds_peak for method in self.methods)
+        reported = self.seeds + sum(seeds for _, seeds in self.shares)
+        return searching * len(self.lr_grid) * self.search_seeds + len(self.methods) * reported
+
+    @property
+    def title(self) -> str:
+        """What the report calls the task."""
+        return self.task if isinstance(self.task, str) else self.task.about or "a task"
+
+    def setting(self, code: str | None, data: str, task: Task) -> Setting:
         """What all runs of the comparison share; a run made under another is never taken for one of it.
 
         Args:
             code: a hash of the user's own code, if the task is theirs.
             data: a hash of the data.
+            task: the task, loaded.
         """
-        file, _, function = self.task.rpartition(":")
-        task = f"{Path(file).name}:{function}" if code else self.task
-        return {"task": task, "code": code, "data": data, **asdict(self.settings)}
+        file, _, function = self.title.rpartition(":")
+        name = f"{Path(file).name}:{function}" if code and function and file else self.title
+        return Setting(name, code, data, **asdict(self.settings.for_task(task)))
 
     def search(self) -> list[Job]:
         """The runs that choose learning rates."""
@@ -111,7 +166,7 @@ class Comparison:
         ]
 
 
-def choose_rates(searched: Iterable[Run], metric: Metric) -> dict[str, float]:
+def choose_rates(searched: Iterable[Run], metric: Criterion) -> dict[str, float]:
     """For each method the peak rate that is best on validation in the mean of its runs.
 
     A rate of which a run diverged loses; between equals the lower rate wins.
@@ -124,93 +179,85 @@ def choose_rates(searched: Iterable[Run], metric: Metric) -> dict[str, float]:
 
 def results(
     comparison: Comparison,
-    setting: dict[str, Any],
-    metric: Metric,
-    final: Sequence[Run],
+    setting: Setting,
+    metric: Criterion,
+    every: Sequence[Run],
     searched: Sequence[Run],
     command: str,
-) -> dict[str, Any]:
-    """Everything the report says, as plain data: the contents of `results.json`."""
-    every, final = final, [run for run in final if run.share == 1.0]
-    rows = [_row(method, final, searched, comparison) for method in comparison.methods]
-    rows.sort(key=lambda row: _rank(row, metric))
-    best = rows[0]["method"] if rows[0]["test"] and not rows[0]["diverged"] else None
+) -> Results:
+    """What the runs amount to: everything the report says.
+
+    Args:
+        comparison: which methods competed.
+        setting: what its runs share.
+        metric: how the deciding number reads.
+        every: the runs that are reported, at all shares of the budget.
+        searched: the runs that chose rates.
+        command: how to do it again.
+    """
+    final = [run for run in every if run.share == 1.0]
+    rows = sorted((_row(method, final, searched, comparison) for method in comparison.methods), key=_rank(metric))
+    best = rows[0].method if rows[0].test and not rows[0].diverged else None
     by_seed = {
-        row["method"]: {r.seed: r.test for r in final if r.method == row["method"] and r.test is not None}
+        row.method: {run.seed: run.test for run in final if run.method == row.method and run.test is not None}
         for row in rows
     }
     pairings = compare(by_seed, best, higher_is_better=metric.higher_is_better) if best else {}
     target = _target(best, final)
-    for row in rows:
-        row["against_best"] = asdict(pairings[row["method"]]) if row["method"] in pairings else None
-        row["to_target"] = _to_target(row["method"], final, target, metric)
-    tied = [
-        row["method"] for row in rows if row["against_best"] and row["against_best"]["tied"] and not row["diverged"]
+    rows = [
+        replace(row, against_best=pairings.get(row.method), to_target=_to_target(row.method, final, target, metric))
+        for row in rows
     ]
-    return {
-        "command": command,
-        "setting": setting,
-        "seeds": comparison.seeds,
-        "lr": comparison.lr,
-        "lr_grid": list(comparison.lr_grid),
-        "search_seeds": comparison.search_seeds,
-        "metric": {"name": metric.name, "higher_is_better": metric.higher_is_better, "percent": metric.percent},
-        "best": best,
-        "tied_with_best": tied,
-        "target": target,
-        "methods": rows,
-        "budgets": by_budget([row["method"] for row in rows], comparison.shares, every, metric),
-        "environment": environment(),
-        "runs": [asdict(run) for run in final],
-        "smaller_runs": [asdict(run) for run in every if run.share != 1.0],
-        "search_runs": [asdict(run) for run in searched],
-    }
+    return Results(
+        command=command,
+        setting=setting,
+        seeds=comparison.seeds,
+        lr=comparison.lr,
+        lr_grid=tuple(comparison.lr_grid),
+        search_seeds=comparison.search_seeds,
+        metric=metric,
+        best=best,
+        tied_with_best=tuple(
+            row.method for row in rows if row.against_best and row.against_best.tied and not row.diverged
+        ),
+        target=target,
+        methods=tuple(rows),
+        budgets=by_budget([row.method for row in rows], comparison.shares, every, metric),
+        environment=here(),
+        runs=tuple(final),
+        smaller_runs=tuple(run for run in every if run.share != 1.0),
+        search_runs=tuple(searched),
+    )
 
 
-def _row(method: Method, final: Sequence[Run], searched: Sequence[Run], comparison: Comparison) -> dict[str, Any]:
+def _row(method: Method, final: Sequence[Run], searched: Sequence[Run], comparison: Comparison) -> MethodResult:
     mine = [run for run in final if run.method == method.name]
     search = [run for run in searched if run.method == method.name]
     tests = [run.test for run in mine if run.test is not None]
     validations = [run.validation for run in mine if run.validation is not None]
-    lr = median(run.lr for run in mine)  # the same, unless the method finds its own
-    return {
-        "method": method.name,
-        "policy": mine[0].policy,
-        "source": method.source,
-        "lr": lr,
-        "lr_at_edge": bool(search)
-        and len(comparison.lr_grid) > 1
-        and lr in (min(comparison.lr_grid), max(comparison.lr_grid)),
-        "finds_peak": method.finds_peak,
-        "diverged": [{"seed": run.seed, "update": run.diverged_at} for run in mine if run.diverged_at is not None],
-        "test": asdict(summarise(tests)) if tests else None,
-        "validation": asdict(summarise(validations)) if validations else None,
-        "cost": _cost(mine),
-        "search_cost": {**_cost(search), "diverged": sum(run.diverged_at is not None for run in search)},
-    }
+    lr, grid = median(run.lr for run in mine), comparison.lr_grid  # the same, unless the method finds its own
+    return MethodResult(
+        method=method.name,
+        policy=mine[0].policy,
+        source=method.source,
+        lr=lr,
+        lr_at_edge=bool(search) and len(grid) > 1 and lr in (min(grid), max(grid)),
+        finds_peak=method.finds_peak,
+        diverged=tuple(Divergence(run.seed, run.diverged_at) for run in mine if run.diverged_at is not None),
+        test=summarise(tests) if tests else None,
+        validation=summarise(validations) if validations else None,
+        cost=Cost.of(mine),
+        search_cost=Cost.of(search),
+    )
 
 
-def _cost(runs: Sequence[Run]) -> dict[str, float]:
-    return {
-        "runs": len(runs),
-        "updates": sum(run.updates for run in runs),
-        "seconds": sum(run.seconds for run in runs),
-        "forward_passes": sum(run.forward_passes for run in runs),
-        "evaluation_passes": sum(run.evaluation_passes for run in runs),
-    }
-
-
-def _rank(row: dict[str, Any], metric: Metric) -> tuple[int, float]:
+def _rank(metric: Criterion) -> Callable[[MethodResult], tuple[int, float]]:
     """Methods without a diverged run first, then by mean test result."""
-    if row["test"] is None:
-        return len(row["diverged"]), math.inf
-    return len(row["diverged"]), -row["test"]["mean"] if metric.higher_is_better else row["test"]["mean"]
+    return lambda row: (len(row.diverged), math.inf if row.test is None else -metric.sign * row.test.mean)
 
 
-def _score(run: Run, metric: Metric) -> float:
-    if run.validation is None:
-        return -math.inf
-    return run.validation if metric.higher_is_better else -run.validation
+def _score(run: Run, metric: Criterion) -> float:
+    return -math.inf if run.validation is None else metric.sign * run.validation
 
 
 def _target(best: str | None, final: Sequence[Run]) -> float | None:
@@ -219,17 +266,20 @@ def _target(best: str | None, final: Sequence[Run]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _to_target(method: str, final: Sequence[Run], target: float | None, metric: Metric) -> dict[str, Any] | None:
+def _to_target(method: str, final: Sequence[Run], target: float | None, metric: Criterion) -> ToTarget | None:
     """How many runs came to the target on validation, and the median updates and seconds of those that did."""
     if target is None:
         return None
-    sign = 1.0 if metric.higher_is_better else -1.0
     mine = [run for run in final if run.method == method]
-    hits = [next((row for row in run.curve if sign * row["validation"] >= sign * target), None) for run in mine]
+    hits = [next((row for row in run.curve if _comes_to(target, row, metric)), None) for run in mine]
     reached = [row for row in hits if row is not None]
-    return {
-        "reached": len(reached),
-        "of": len(mine),
-        "updates": median(row["update"] for row in reached) if reached else None,
-        "seconds": median(row["seconds"] for row in reached) if reached else None,
-    }
+    return ToTarget(
+        reached=len(reached),
+        of=len(mine),
+        updates=float(median(row.update for row in reached)) if reached else None,
+        seconds=median(row.seconds for row in reached) if reached else None,
+    )
+
+
+def _comes_to(target: float, row: Evaluation, metric: Criterion) -> bool:
+    return row.validation is not None and metric.sign * row.validation >= metric.sign * target

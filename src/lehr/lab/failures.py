@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 Result = TypeVar("Result")
 
+LONGEST: Final = 500
 OURS: Final = Path(__file__).parents[1]
 _INSTALLED: Final = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
@@ -22,13 +23,24 @@ def told(what: str, act: Callable[[], Result]) -> Result:
     """
     try:
         return act()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever it is: SystemExit, or what asyncio raises
         frames = traceback.extract_tb(error.__traceback__)
         if isinstance(error, ValueError) and Path(frames[-1].filename).is_relative_to(OURS):
             raise  # one of our own sentences
         place = next((frame for frame in reversed(frames) if _is_users(frame.filename)), frames[-1])
         where = f"{Path(place.filename).name}, line {place.lineno}"
-        raise ValueError(f"{what} failed: {type(error).__name__}: {error} ({where})") from error
+        raise ValueError(f"{what} failed: {type(error).__name__}: {_message(error)} ({where})") from error
+
+
+def _message(error: BaseException) -> str:
+    """What an error says of itself, on one line of bearable length, even if it cannot say it."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        return "it cannot be shown"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _is_users(filename: str) -> bool:

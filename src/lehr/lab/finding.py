@@ -52,7 +52,7 @@ def find(
         mode=mode,
         evaluate=(lambda: loop.evaluate(data.validation)[1]) if evaluate_every else None,
         evaluate_every=evaluate_every or 1,
-        higher_is_better=task.metric.higher_is_better,
+        higher_is_better=task.metric.criterion.higher_is_better,
     )
 
 

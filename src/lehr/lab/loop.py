@@ -60,7 +60,7 @@ class Loop:
         loss = self.task.loss(outputs, targets)
         if not self.measures:
             return loss
-        return loss, {self.task.metric.name: self.task.metric.compute(outputs.detach(), targets)}
+        return loss, {self.task.metric.name: self.task.metric.of(outputs.detach(), targets)}
 
     def set_peak(self, lr: float | None) -> float:
         """Set the rate of the first parameter group that trains, the others keeping their ratio; None leaves it."""
@@ -92,18 +92,18 @@ class Loop:
         """Mean loss and metric over a whole set."""
         modes = [(module, module.training) for module in self.model.modules()]  # some may be frozen in eval
         self.model.eval()
-        loss, metric = 0.0, 0.0
+        loss, tally = 0.0, self.task.metric.tally()
         for start in range(0, len(pairs[0]), EVALUATION_BATCH):
             inputs, targets = (part[start : start + EVALUATION_BATCH] for part in pairs)
             with self.layout.autocast():
                 outputs = self.model(self.layout.inputs(inputs))
             outputs = outputs.float() if outputs.is_floating_point() else outputs
             loss += float(self.task.loss(outputs, targets)) * len(inputs)
-            metric += float(self.task.metric.compute(outputs, targets)) * len(inputs)
+            tally.add(outputs, targets, len(inputs))
             self.evaluation_passes += 1
         for module, training in modes:
             module.training = training
-        return loss / len(pairs[0]), metric / len(pairs[0])
+        return loss / len(pairs[0]), tally.value()
 
 
 class _Layout:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import lehr
@@ -33,36 +34,78 @@ class Method:
     finds_peak: bool = False
 
 
-def _fixed(name: str, schedule: lehr.Schedule, source: str) -> Method:
-    return Method(name, repr(schedule), lambda loop: schedule, source)
+@dataclass(frozen=True)
+class _Fixed:
+    """The same schedule for every run."""
+
+    schedule: lehr.Schedule
+
+    def __call__(self, loop: Loop) -> lehr.Schedule:
+        return self.schedule
 
 
-def _freezing(name: str, source: str, **arguments: Any) -> Method:
-    def policy(loop: Loop) -> lehr.Policy:
-        plan = lehr.FreezeOut(lehr.layers_of(loop.model, loop.example()), **arguments)
+@dataclass(frozen=True)
+class _Copied:
+    """A copy of a policy for every run, as it was when the method was made."""
+
+    policy: lehr.Policy
+
+    def __call__(self, loop: Loop) -> lehr.Policy:
+        return copy.deepcopy(self.policy)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A new policy for every run."""
+
+    make: Callable[..., lehr.Policy]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def __call__(self, loop: Loop) -> lehr.Policy:
+        return self.make(**self.arguments)
+
+
+@dataclass(frozen=True)
+class _Freezing:
+    """A FreezeOut plan for the layers of a run's own network."""
+
+    arguments: dict[str, Any]
+
+    def __call__(self, loop: Loop) -> lehr.Policy:
+        plan = lehr.FreezeOut(lehr.layers_of(loop.model, loop.example()), **self.arguments)
         loop.regroup(plan.param_groups(loop.optimizer.param_groups))
         return plan
 
-    code = f"FreezeOut({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
-    return Method(name, code, policy, source)
+
+def _learned_from_the_edge(loop: Loop) -> lehr.Policy:
+    loop.set_peak(find_edge(loop))
+    return lehr.LearnedSchedule.pretrained()
+
+
+def _fixed(name: str, schedule: lehr.Schedule, source: str) -> Method:
+    return Method(name, repr(schedule), _Fixed(schedule), source)
+
+
+def _freezing(name: str, source: str, **arguments: Any) -> Method:
+    return Method(name, _call("FreezeOut", arguments), _Freezing(arguments), source)
 
 
 def _tuning(name: str, source: str, **arguments: Any) -> Method:
     lehr.LRTuner(**arguments)  # says at once what is wrong with them
-    code = f"LRTuner({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
-    return Method(name, code, lambda loop: lehr.LRTuner(**arguments), source)
+    return Method(name, _call("LRTuner", arguments), _Made(lehr.LRTuner, arguments), source)
 
 
 def _learned(name: str, source: str) -> Method:
-    def policy(loop: Loop) -> lehr.Policy:
-        loop.set_peak(find_edge(loop))
-        return lehr.LearnedSchedule.pretrained()
-
-    return Method(name, f"{lehr.LearnedSchedule.pretrained()!r} from the edge", policy, source, finds_peak=True)
+    code = f"{lehr.LearnedSchedule.pretrained()!r} from the edge"
+    return Method(name, code, _learned_from_the_edge, source, finds_peak=True)
 
 
 def _rule(name: str, rule: Callable[[], lehr.Policy], source: str) -> Method:
-    return Method(name, repr(rule()), lambda loop: rule(), source)
+    return Method(name, repr(rule()), _Made(rule), source)
+
+
+def _call(name: str, arguments: dict[str, Any]) -> str:
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})"
 
 
 _BY_ARGUMENTS: Final[dict[str, tuple[Callable[..., Method], str, set[str]]]] = {
@@ -74,7 +117,7 @@ _BY_ARGUMENTS: Final[dict[str, tuple[Callable[..., Method], str, set[str]]]] = {
     "LRTuner": (_tuning, "LRTuner(explore=0.35, overhead=0.05)", {"explore", "overhead", "low", "high"}),
 }
 
-GIVEN: Final = "given on the command line"
+GIVEN: Final = "as given"
 
 METHODS: Final[dict[str, Method]] = {
     method.name: method
@@ -115,25 +158,62 @@ METHODS: Final[dict[str, Method]] = {
 }
 
 
-def load_methods(text: str) -> list[Method]:
-    """The methods in a comma-separated list of names and expressions.
+Competitor = str | lehr.Schedule | lehr.Policy | Method
+"""What may be named as a method: a name or expression, a schedule, a policy, or a method."""
+
+
+def load_methods(given: str | Sequence[Competitor]) -> list[Method]:
+    """The methods in a comma-separated list of names and expressions, or in a list of such, of values and of methods.
 
     Args:
-        text: such as `linear,Linear().after_warmup(0.1),FreezeOut(t0=0.5, how='linear')`.
+        given: such as `linear,Linear().after_warmup(0.1),FreezeOut(t0=0.5, how='linear')`, or
+            `["linear", lehr.Cosine(), lehr.LRTuner()]`; each run gets a copy of a policy.
 
     Raises:
         ValueError: if one is neither known nor a schedule expression, or comes twice.
+        TypeError: if one is neither a text, a schedule, a policy nor a method.
 
     >>> [method.name for method in load_methods("linear, Steps(at=(0.5, 0.9))")]
     ['linear', 'Steps(at=(0.5, 0.9))']
+    >>> [method.name for method in load_methods(["linear", Cosine(end=0.1)])]
+    ['linear', 'Cosine(end=0.1)']
     """
-    methods = [_load(part) for part in _parts(text)]
+    parts: Sequence[Any] = _parts(given) if isinstance(given, str) else given
+    if isinstance(parts, lehr.Schedule | lehr.Policy | Method):
+        parts = [parts]
+    methods = [method for part in parts for method in _methods_in(part)]
     names = [method.name for method in methods]
     if not methods:
         raise ValueError("--methods is empty; give names such as linear,cosine")
     if len(set(names)) < len(names):
         raise ValueError(f"--methods names {next(n for n in names if names.count(n) > 1)} twice")
     return methods
+
+
+def _methods_in(given: Any) -> list[Method]:
+    if isinstance(given, str):
+        return [_load(part) for part in _parts(given)]
+    if isinstance(given, Method):
+        return [given]
+    code = repr(given)
+    if isinstance(given, lehr.Schedule):
+        return [_fixed(code, given, GIVEN)]
+    if not isinstance(given, lehr.Policy):
+        raise TypeError(
+            "methods must be names such as 'linear', schedules such as lehr.Cosine(), policies such as lehr.LRTuner(), "
+            f"or lehr.lab.Method; got {given!r}"
+        )
+    if isinstance(given, lehr.FreezeOut):
+        raise ValueError(
+            "a FreezeOut holds the layers of one network, and each run has a network of its own; write it as a text, "
+            "such as 'FreezeOut(t0=0.5)'"
+        )
+    if type(given).__repr__ is object.__repr__:
+        raise ValueError(
+            f"{type(given).__name__} has no repr by which its runs could be told apart; give it one, or wrap it: "
+            "lab.Method(name, code, policy, source)"
+        )
+    return [Method(code, code, _Copied(copy.deepcopy(given)), GIVEN)]
 
 
 def _load(name: str) -> Method:

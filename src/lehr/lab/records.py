@@ -2,120 +2,115 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Protocol
 
 import torch
 
 import lehr
-from lehr.lab.files import write_json
+from lehr.lab.files import write_text
+from lehr.lab.reader import read
+from lehr.lab.results import Environment, Setting
 from lehr.lab.run import Run
+from lehr.lab.sealed import read_bytes, seal, unseal
 
-FORMAT: Final = 1
+
+class Job(Protocol):
+    """What a run is made for."""
+
+    def unlike(self, run: Run) -> str: ...
 
 
 @cache
-def environment() -> dict[str, Any]:
-    """What a reader must know to make the figures again: versions, machine and code."""
-    return {
-        "lehr": lehr.__version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "packages": {
-            name: found for name in ("numpy", "scipy", "scikit-learn", "datasets") if (found := _version(name))
-        },
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-    }
-
-
-def write_run(path: Path, run: Run, setting: dict[str, Any]) -> None:
-    """Keep a run, with the setting that made it."""
-    write_json(
-        path, {"format": FORMAT, "setting": setting, "environment": environment(), "run": asdict(run)}, indent=None
+def here() -> Environment:
+    """The environment of this process."""
+    return Environment(
+        lehr=lehr.__version__,
+        commit=_commit(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        packages={name: found for name in ("numpy", "scipy", "scikit-learn", "datasets") if (found := _version(name))},
+        platform=platform.platform(),
+        processor=_processor(),
+        cores=os.cpu_count(),
     )
 
 
-def read_run(path: Path, setting: dict[str, Any], expected: dict[str, Any]) -> Run:
+def environment() -> dict[str, Any]:
+    """The environment of this process as plain data, for files of one's own."""
+    return asdict(here())
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run with what made it: the contents of its file.
+
+    Args:
+        setting: what all runs of its comparison share.
+        environment: versions and machine.
+        run: what came of it.
+    """
+
+    setting: Setting
+    environment: Environment
+    run: Run
+
+
+def write_run(path: Path, run: Run, setting: Setting) -> None:
+    """Keep a run, with the setting that made it."""
+    write_text(path, seal("run", asdict(Record(setting, here(), run))))
+
+
+def read_run(path: Path, setting: Setting, job: Job) -> Run:
     """A run from its file.
 
     Args:
         path: of the file.
         setting: what must have made it.
-        expected: the method, policy, seed and rate (None: any) that it must be of.
+        job: what it must be the run of.
 
     Raises:
         ValueError: if the file is damaged, or another setting made it.
     """
-    kept = read_json(path)
+    body = unseal("run", read_bytes(path), str(path))
     try:
-        known = {item.name for item in fields(Run)}
-        run = Run(**{name: value for name, value in kept["run"].items() if name in known})
-        made_by = kept["setting"]
-        sound = (
-            kept["format"] == FORMAT
-            and isinstance(made_by, dict)
-            and isinstance(run.curve, list)
-            and isinstance(run.lr, float | int)
-            and all(isinstance(value, float | int | None) for value in (run.test, run.validation, run.diverged_at))
-        )
-    except (KeyError, TypeError, AttributeError):
-        sound = False
-    if not sound:
+        record = read(Record, body, str(path))
+    except ValueError as error:
         raise ValueError(
-            f"{path} is not a run of lehr compare; delete it and give the command again to make that run anew"
-        )
-    if made_by != setting:
-        what = ", ".join(f"{k} {made_by.get(k)!r} there, {v!r} here" for k, v in setting.items() if made_by.get(k) != v)
+            f"{error}: it is not a run of lehr compare; delete it and give the command again to make that run anew"
+        ) from None
+    if what := setting.unlike(record.setting):
         raise ValueError(f"{path.parent.parent} holds runs of another comparison ({what}); choose another --out")
-    if other := {name: value for name, value in expected.items() if value is not None and getattr(run, name) != value}:
-        what = ", ".join(f"{name} {getattr(run, name)!r} there, {value!r} here" for name, value in other.items())
+    if what := job.unlike(record.run):
         raise ValueError(f"{path} is of another run ({what}); choose another --out, or delete the file")
-    return run
-
-
-def read_json(path: Path) -> Any:
-    """The contents of a JSON file.
-
-    Raises:
-        ValueError: if the file is missing or damaged.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise ValueError(f"{path} is damaged; delete it and give the command that made it again") from None
+    return record.run
 
 
 def _commit() -> str | None:
     """The commit of lehr's own checkout, with a plus sign if it has been changed since; None for an installed wheel."""
-    here = Path(__file__).parent
     try:
-        git = ["git", "-C", str(here)]
-        top = Path(
-            subprocess.check_output(
-                [*git, "rev-parse", "--show-toplevel"], text=True, stderr=subprocess.DEVNULL
-            ).strip()
-        )
+        top = Path(_git("rev-parse", "--show-toplevel"))
         if not (top / "src" / "lehr").is_dir():  # lehr is installed inside somebody else's repository
             return None
-        head = subprocess.check_output(
-            [*git, "rev-parse", "--short=12", "HEAD"], text=True, stderr=subprocess.DEVNULL
-        ).strip()
-        changed = subprocess.check_output([*git, "status", "--porcelain", "--untracked-files=no"], text=True).strip()
+        head = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{head}+" if changed else head
+
+
+def _git(*arguments: str) -> str:
+    """What git says of lehr's own folder, leaving the index of whoever works there as it is."""
+    return subprocess.check_output(
+        ["git", "-C", str(Path(__file__).parent), *arguments],  # noqa: S607 - git is found as the user finds it
+        text=True, stderr=subprocess.DEVNULL, env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+    ).strip()  # fmt: skip
 
 
 def _version(name: str) -> str | None:

@@ -9,6 +9,8 @@ from typing import Final
 
 import numpy as np
 
+from lehr.lab.reader import Count, Positive, Share
+
 LEVEL: Final = 0.05
 
 
@@ -24,11 +26,15 @@ class Summary:
         high: its upper end.
     """
 
-    n: int
+    n: Count
     mean: float
-    sd: float | None = None
+    sd: Positive | None = None
     low: float | None = None
     high: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.sd is None) != (self.low is None) or (self.sd is None) != (self.high is None):
+            raise ValueError("Summary: sd, low and high come together")
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,16 @@ class Pairing:
         tied: whether the difference may well be chance: p is at least 0.05 or not to be had.
     """
 
-    n: int
+    n: Count
     difference: float
     low: float | None
     high: float | None
-    p: float | None
+    p: Share | None
     tied: bool
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise ValueError("Pairing: low and high come together")
 
 
 def summarise(values: Sequence[float]) -> Summary:
@@ -94,6 +104,33 @@ def compare(results: Mapping[str, Mapping[int, float]], best: str, *, higher_is_
         other: Pairing(n, gap, low, high, corrected.get(other), corrected.get(other, 1.0) >= LEVEL)
         for other, (n, gap, low, high, _) in pairings.items()
     }
+
+
+def smallest_gap(sd: float, n: int, power: float = 0.8) -> float:
+    """The gap of which a paired t-test at 0.05 would notice that share: smaller ones are likely to pass for ties.
+
+    Solves P(T > t(0.975, n - 1)) = power for the noncentral t-distribution of n - 1 degrees of freedom; that the test
+    notices the gap in the wrong direction is left out.
+
+    Args:
+        sd: the standard deviation of the differences, at least 0.
+        n: the number of pairs, at least 2.
+        power: the share of such comparisons in which the gap is noticed, above 0.05 and below 1.
+
+    >>> round(smallest_gap(1.0, 3), 2), round(smallest_gap(1.0, 10), 2)
+    (3.26, 1.0)
+    """
+    from scipy import optimize, stats
+
+    critical = float(stats.t.ppf(0.975, n - 1))
+
+    def lacking(shift: float) -> float:
+        return float(stats.nct.sf(critical, n - 1, shift)) - power
+
+    high = 1.0
+    while lacking(high) < 0.0:
+        high *= 2.0
+    return float(optimize.brentq(lacking, 0.0, high)) * sd / math.sqrt(n)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

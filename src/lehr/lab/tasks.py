@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
@@ -17,7 +16,9 @@ from torch.nn.functional import cross_entropy
 
 from lehr.lab import datasets, models
 from lehr.lab.failures import told
-from lehr.lab.task import ACCURACY, TOKEN_LOSS, Task
+from lehr.lab.metric import ACCURACY, TOKEN_LOSS, token_loss
+from lehr.lab.sources import sources
+from lehr.lab.task import Task
 
 
 def _sgd(lr: float, weight_decay: float = 5e-4) -> Callable[[nn.Module], torch.optim.Optimizer]:
@@ -79,7 +80,7 @@ def _tinyshakespeare(data: str | None) -> Task:
         about="Tiny Shakespeare by character, a small transformer, AdamW",
         model=partial(models.CharTransformer, context=datasets.CONTEXT),
         data=partial(datasets.tinyshakespeare, data),
-        loss=TOKEN_LOSS.compute,
+        loss=token_loss,
         optimizer=_adamw,
         metric=TOKEN_LOSS,
         batch_size=32,
@@ -125,21 +126,9 @@ def load_task(name: str, data: str | None = None) -> Task:
     return task
 
 
-def sources(name: str) -> str | None:
-    """A hash of the code behind a user's task: its file and whatever that has imported from its folder."""
-    path = Path(name.rpartition(":")[0])
-    if name in TASKS or not path.is_file():
-        return None
-    folder = path.parent.resolve()
-    files = {path.resolve()}
-    for module in list(sys.modules.values()):
-        origin = getattr(module, "__file__", None)
-        if origin and Path(origin).is_relative_to(folder) and "site-packages" not in origin:
-            files.add(Path(origin).resolve())
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+def code_of(name: str) -> str | None:
+    """A hash of the code behind a user's task that has been loaded; None for one of `TASKS`."""
+    return None if name in TASKS else sources(Path(name.rpartition(":")[0]))
 
 
 def _function_in(path: Path, function: str) -> Callable[[], object]:

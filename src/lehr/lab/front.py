@@ -1,0 +1,93 @@
+"""The front door: a comparison in one call, from a script or a notebook."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from lehr.lab.comparison import Comparison
+from lehr.lab.methods import Competitor, load_methods
+from lehr.lab.report import write_report
+from lehr.lab.results import Results
+from lehr.lab.run import Settings
+from lehr.lab.suite import run_comparison
+from lehr.lab.task import Task
+from lehr.lab.workers import Watcher
+
+
+def compare(
+    task: Task | str,
+    methods: str | Sequence[Competitor] = ("linear", "cosine", "step", "one_cycle", "rex", "constant"),
+    *,
+    budget: str = "",
+    seeds: int = 3,
+    lr_grid: Sequence[float] = (),
+    lr: float | None = None,
+    shares: Sequence[float] = (),
+    search_seeds: int = 1,
+    evaluations: int = 20,
+    bf16: bool = False,
+    data: str | None = None,
+    out: str | Path | None = None,
+    processes: int | None = None,
+    threads: int = 1,
+    watch: Watcher = lambda under_way, done, total: None,
+) -> Results:
+    """Train every method with every seed under the same budget, and say which won and how sure that is.
+
+    Args:
+        task: the task, or a name: one of `TASKS`, or `path/to/file.py:function`.
+        methods: the competitors: names, expressions, schedules, policies or methods.
+        budget: what each run may spend, such as "500steps", "10ep" or "90s"; empty for what the task says.
+        seeds: runs of each method, at least 1.
+        lr_grid: peak rates, above 0, of which each method gets the one best on validation.
+        lr: peak rate of all methods where there is no grid; None leaves them at the task's.
+        shares: shares of the budget, below 1, at which every method runs as well.
+        search_seeds: runs of each rate of the grid, at least 1.
+        evaluations: how often a run is validated, at least 1.
+        bf16: bfloat16 autocast.
+        data: the folder to look for data in.
+        out: a folder for the runs, `results.json` and `report.html`, where the same call goes on if it was interrupted;
+            None keeps nothing.
+        processes: how many runs to make at a time, in processes that find the task by its name; None makes them one
+            after the other in this one, the only way for a `Task` object.
+        threads: how many threads a run gets.
+        watch: is given the progress.
+
+    Raises:
+        ValueError: if an argument makes no sense.
+        TypeError: if `task` or `methods` is of another type.
+
+    >>> import lehr
+    >>> from lehr import lab
+    >>> results = lab.compare("digits", ["linear", lehr.Constant()], budget="20steps", seeds=2)
+    >>> sorted(results.names), results.total.runs
+    (['Constant()', 'linear'], 4)
+    """
+    rates = tuple(sorted({float(rate) for rate in lr_grid}))
+    comparison = Comparison(
+        task=task,
+        methods=load_methods(methods),
+        settings=Settings(budget, evaluations, bf16),
+        seeds=seeds,
+        lr_grid=rates,
+        lr=lr,
+        data=data,
+        shares=tuple((share, seeds) for share in sorted(set(shares))),
+        search_seeds=search_seeds,
+    )
+    names = [method.name for method in comparison.methods]
+    told = {"methods": names, "budget": budget, "seeds": seeds, "lr_grid": rates, "lr": lr, "shares": tuple(shares)}
+    said = ", ".join(f"{name}={value!r}" for name, value in told.items() if value not in ("", (), None))
+    command = f"lab.compare({comparison.title!r}, {said})"
+
+    def made(folder: Path) -> Results:
+        return run_comparison(comparison, folder, command=command, processes=processes, threads=threads, watch=watch)
+
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="lehr-") as folder:
+            return made(Path(folder))
+    found = made(Path(out))
+    write_report(Path(out))
+    return found

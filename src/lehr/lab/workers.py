@@ -1,0 +1,267 @@
+"""Making runs: in parallel processes, or one after the other in this one, with the same results."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+import lehr
+from lehr.lab.comparison import Job
+from lehr.lab.data import Data, fingerprint
+from lehr.lab.failures import told
+from lehr.lab.records import write_run
+from lehr.lab.results import Setting
+from lehr.lab.run import Run, Settings, train
+from lehr.lab.task import Task
+from lehr.lab.tasks import code_of, load_task
+
+Watcher = Callable[[list[tuple[Job, float]], int, int], None]
+"""Is given now and then: the jobs under way with their progress, how many runs there are, and will be."""
+
+
+class Maker(Protocol):
+    """Makes runs and writes their files, telling `watch` the jobs under way and how many are done."""
+
+    def __call__(
+        self, jobs: Sequence[Job], runs: Path, watch: Callable[[list[tuple[Job, float]], int], None]
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class InThisProcess:
+    """Makes runs one after the other in this process, and leaves its threads and random numbers as they were.
+
+    Args:
+        task: what to train.
+        data: its data, loaded.
+        settings: how.
+        setting: what to write into the files.
+        threads: of torch.
+    """
+
+    task: Task
+    data: Data
+    settings: Settings
+    setting: Setting
+    threads: int
+
+    def __call__(self, jobs: Sequence[Job], runs: Path, watch: Callable[[list[tuple[Job, float]], int], None]) -> None:
+        with undisturbed(self.threads):
+            for done, job in enumerate(jobs):
+                watch([(job, 0.0)], done)
+                _make(self, job, runs / job.file, partial(_report, watch, job, done))
+        watch([], len(jobs))
+
+
+@dataclass(frozen=True)
+class InProcesses:
+    """Makes runs in parallel processes, which find the task by its name.
+
+    Args:
+        task: its name.
+        data: the folder to look for data in.
+        settings: how to train.
+        setting: what to write into the files.
+        processes: how many at a time.
+        threads: of torch in each.
+    """
+
+    task: str
+    data: str | None
+    settings: Settings
+    setting: Setting
+    processes: int
+    threads: int
+
+    def __call__(self, jobs: Sequence[Job], runs: Path, watch: Callable[[list[tuple[Job, float]], int], None]) -> None:
+        sent = [_pickled(job) for job in jobs]
+        context = multiprocessing.get_context("spawn")
+        try:
+            with _interrupts_wait():  # or a process of multiprocessing's own would hear them
+                progress = context.Array("d", len(jobs))
+            waiting, done = list(enumerate(jobs)), 0
+            count = min(self.processes, len(jobs))
+            pool = ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(progress, self.threads))
+        except OSError as error:
+            raise ValueError(_no_process(error)) from error
+        futures: dict[Future[None], tuple[int, Job]] = {}
+        try:
+            while waiting or futures:
+                while waiting and len(futures) < count:  # no queue ahead, so that an interrupt finds nothing to cancel
+                    index, job = waiting.pop(0)
+                    futures[self._submit(pool, job, sent[index], runs / job.file, index)] = (index, job)
+                finished, _ = wait(futures, timeout=0.1, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    _, job = futures.pop(future)
+                    try:
+                        future.result()
+                    except BrokenProcessPool:
+                        raise ValueError(_died(job)) from None
+                    done += 1
+                watch([(job, progress[index]) for index, job in futures.values()], done)
+        except BaseException:
+            with _interrupts_ignored():  # a second one must not find the workers half stopped
+                for process in list((pool._processes or {}).values()):  # there is no public way before Python 3.14
+                    process.terminate()
+                pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        pool.shutdown(wait=True)
+
+    def _submit(self, pool: ProcessPoolExecutor, job: Job, sent: bytes, path: Path, index: int) -> Future[None]:
+        try:
+            with _interrupts_wait():  # new processes inherit that, so that Ctrl-C reaches this one alone
+                return pool.submit(_work, self, job.method.name, sent, path, index)
+        except BrokenProcessPool:
+            raise ValueError(_died(job)) from None
+        except OSError as error:
+            raise ValueError(_no_process(error)) from error
+
+
+def _report(watch: Callable[[list[tuple[Job, float]], int], None], job: Job, done: int, progress: float) -> None:
+    watch([(job, progress)], done)
+
+
+@contextmanager
+def undisturbed(threads: int) -> Iterator[None]:
+    """A context with that many threads in which runs are made as in a process of their own; then all is as before."""
+    count, python, numbers = torch.get_num_threads(), random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore", lehr.BudgetWarning)  # a diverged run ends early and says so in its file
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(count)
+            random.setstate(python)
+            np.random.set_state(numbers)
+
+
+def _make(maker: InThisProcess, job: Job, path: Path, report: Callable[[float], None]) -> None:
+    def make() -> Run:
+        return train(
+            maker.task, maker.data, job.method, maker.settings, job.seed, job.lr,
+            share=job.share, look_at_test=not job.searches, report=report,
+        )  # fmt: skip
+
+    run = told(f"training {maker.setting.task} with {job.method.name}", make)
+    try:
+        write_run(path, run, maker.setting)
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be written ({error.strerror or error}); the runs finished so far are kept, and the same "
+            "command goes on from there"
+        ) from None
+
+
+# -- in a worker ----------------------------------------------------------------------------------------------------
+
+_progress: Any = None
+
+
+def _start_worker(progress: Any, threads: int) -> None:
+    global _progress  # noqa: PLW0603 - an initializer has no other way to hand a shared array to the work
+    _progress = progress
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    warnings.simplefilter("ignore", lehr.BudgetWarning)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would otherwise wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, data: str | None, setting: Setting) -> tuple[Task, Data]:
+    """The task as this process sees it, which must be as the others see it."""
+    task = load_task(name, data)
+    loaded = told(f"loading the data of {name}", task.load)
+    if code_of(name) != setting.code:
+        raise ValueError(f"the code of {name} changed while it was compared; give the command again with another --out")
+    if fingerprint(loaded) != setting.data:
+        raise ValueError(
+            f"{name} makes other data in each process, so runs cannot be compared; give its random numbers a fixed seed"
+        )
+    return task, loaded
+
+
+def _work(order: InProcesses, method: str, sent: bytes, path: Path, index: int) -> None:
+    def report(progress: float) -> None:
+        _progress[index] = progress
+
+    job: Job = told(f"sending {method} to another process", partial(pickle.loads, sent))
+    task, data = _loaded(order.task, order.data, order.setting)
+    _make(InThisProcess(task, data, order.settings, order.setting, order.threads), job, path, report)
+
+
+# -- signals and sentences ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """A context at whose end Ctrl-C is heard, and not by the processes that were started in it."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """A context in which Ctrl-C does nothing, where that can be had: only a main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _pickled(job: Job) -> bytes:
+    try:
+        return pickle.dumps(job)
+    except Exception as error:
+        raise ValueError(
+            f"the method {job.method.name} cannot be sent to other processes ({error}); leave processes out, so that "
+            "its runs are made in this one"
+        ) from None
+
+
+def _died(job: Job) -> str:
+    return (
+        f"a process died while training {job.method.name} (out of memory or of open files?); the runs finished so far "
+        "are kept, and the same command, perhaps with fewer --processes, goes on from there"
+    )
+
+
+def _no_process(error: OSError) -> str:
+    return (
+        f"no process can be started to make runs in ({error.strerror or error}); the runs finished so far are kept, "
+        "and the same command with fewer --processes goes on from there"
+    )
