@@ -28,7 +28,7 @@ def update(optimizer: torch.optim.Optimizer) -> None:
     optimizer.step()
 
 
-# -- a rate of zero --------------------------------------------------------------------------------------------------
+# -- a rate of zero ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_step_that_only_sets_up_state_does_not_count() -> None:
     assert scheduler.updates == 0
 
 
-# -- called less often than there are updates ------------------------------------------------------------------------
+# -- called less often than there are updates -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("every", [2, 5, 10])
@@ -103,7 +103,7 @@ def test_calls_without_updates_are_accumulation_until_there_are_very_many() -> N
     assert scheduler.spent == 0
 
 
-# -- wrappers --------------------------------------------------------------------------------------------------------
+# -- wrappers ---------------------------------------------------------------------------------------------------------
 
 
 class Passes(torch.optim.Optimizer):
@@ -196,7 +196,7 @@ def test_rates_may_be_numbers_of_any_kind() -> None:
     assert scheduler.get_last_lr() == pytest.approx([0.1])
 
 
-# -- several ---------------------------------------------------------------------------------------------------------
+# -- several ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_second_scheduler_retires_the_first() -> None:
@@ -262,7 +262,7 @@ def test_what_is_no_optimizer_is_refused(wrong: Any) -> None:
         lehr.Scheduler(wrong, lehr.Linear(), lehr.Budget(steps=4))
 
 
-# -- policies that look ----------------------------------------------------------------------------------------------
+# -- policies that look -----------------------------------------------------------------------------------------------
 
 
 def test_a_policy_that_is_never_told_says_so_at_the_first_step() -> None:
@@ -274,7 +274,7 @@ def test_a_policy_that_is_never_told_says_so_at_the_first_step() -> None:
             scheduler.step()
 
 
-# -- checkpoints -----------------------------------------------------------------------------------------------------
+# -- checkpoints ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("optimizer_first", [True, False])
@@ -311,7 +311,7 @@ def test_what_a_checkpoint_may_change_can_be_said_beforehand() -> None:
         lehr.Scheduler(sgd(0.1), lehr.Linear(), lehr.Budget(steps=20), accept="everything")
 
 
-# -- the table -------------------------------------------------------------------------------------------------------
+# -- the table --------------------------------------------------------------------------------------------------------
 
 
 def test_a_preview_of_a_long_run_costs_nothing_until_it_is_asked() -> None:

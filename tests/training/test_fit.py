@@ -107,14 +107,14 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(stop: int, tmp_path: Path
     whole = training()
     expected = fit(whole, "40steps", lehr.Cosine(), evaluate=lambda: 1.0)
 
-    class Killed(Exception):
+    class KillError(Exception):
         pass
 
     def log(step: int, values: Any) -> None:
         if step >= stop:
-            raise Killed
+            raise KillError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KillError):
         fit(training(), "40steps", lehr.Cosine(), evaluate=lambda: 1.0, checkpoints=tmp_path, log=log, log_every=1)
     torch.manual_seed(99)
     again = training()

@@ -52,7 +52,7 @@ def same(one: list[Tensor], two: list[Tensor]) -> bool:
     return len(one) == len(two) and all(map(torch.equal, one, two))
 
 
-# -- an update -------------------------------------------------------------------------------------------------------
+# -- an update --------------------------------------------------------------------------------------------------------
 
 
 def test_the_update_is_the_one_that_is_written_by_hand() -> None:
@@ -218,7 +218,7 @@ def test_the_order_of_calls_is_checked() -> None:
         one.backward_micro_batch()
 
 
-# -- data ------------------------------------------------------------------------------------------------------------
+# -- data -------------------------------------------------------------------------------------------------------------
 
 
 def test_data_that_ends_ends_the_run() -> None:
@@ -294,7 +294,7 @@ def test_tokens_are_counted_by_a_function() -> None:
     assert len(list(one.run(scheduler))) == 3
 
 
-# -- no trace --------------------------------------------------------------------------------------------------------
+# -- no trace ---------------------------------------------------------------------------------------------------------
 
 
 class Extra(nn.Module):
@@ -411,13 +411,13 @@ def test_what_cannot_be_put_back_is_said_first() -> None:
     with pytest.raises(ValueError, match="takes none back; give it set_extra_state"):
         lehr.range_test(one, steps=10)
     assert same(before, weights(one))
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(TypeError, match=r"cannot be put back .* wrap the loader in lehr\.Batches"):
-        model = network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         lehr.Training.of(lambda: 0.0, touches=[model, optimizer, iter(range(3))])
 
 
-# -- rates -----------------------------------------------------------------------------------------------------------
+# -- rates ------------------------------------------------------------------------------------------------------------
 
 
 def test_set_peak_before_and_after_a_scheduler() -> None:
@@ -446,7 +446,7 @@ def test_set_peak_of_several_optimizers_with_schedulers_of_their_own() -> None:
     assert [scheduler.get_last_lr() for scheduler in schedulers] == [[pytest.approx(0.3)], [pytest.approx(0.6)]]
 
 
-# -- loops of one's own ----------------------------------------------------------------------------------------------
+# -- loops of one's own -----------------------------------------------------------------------------------------------
 
 
 class Yours:
@@ -561,7 +561,7 @@ def test_two_networks_that_take_turns() -> None:
     assert same(before, weights(one))
 
 
-# -- checkpoints -----------------------------------------------------------------------------------------------------
+# -- checkpoints ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stop", [0, 1, 6, 7, 12])
