@@ -144,8 +144,7 @@ def test_an_update_with_an_overflow_is_left_out() -> None:
     head = run.model[3].weight.detach().clone()
     run.zero()
     run.scaler.scale(run.model(run.inputs).square().mean() * float("inf")).backward()
-    with pytest.warns(lehr.BudgetWarning, match="AMP skipped"):
-        run.step()
+    run.step()
     assert torch.equal(head, run.model[3].weight)
     assert [scheduler.spent for scheduler in run.schedulers] == [STEPS - 1, STEPS - 2]  # each scaler.step by itself
     plain(run)

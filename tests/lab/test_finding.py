@@ -15,7 +15,7 @@ def test_a_task_is_tested_and_a_run_after_it_is_not_disturbed() -> None:
     before = lab.train(small, small.load(), lab.METHODS["linear"], settings, seed=0)
     found = lab.find(small, small.load(), low=1e-4, high=1e4, steps=150, evaluate_every=5)
     after = lab.train(small, small.load(), lab.METHODS["linear"], settings, seed=0)
-    assert before.curve[-1]["validation_loss"] == after.curve[-1]["validation_loss"]
+    assert before.curve[-1].validation_loss == after.curve[-1].validation_loss
     assert 1e-3 < found.valley() < found.edge() < 1e4
     assert found.metrics is not None
     assert all(0.0 <= metric <= 1.0 for metric in found.metrics)

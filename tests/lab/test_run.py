@@ -184,7 +184,7 @@ def test_metrics_that_do_not_fit_are_refused() -> None:
 
 def test_a_rate_of_zero_cannot_be_scaled() -> None:
     still = task(optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=0.0))
-    with pytest.raises(ValueError, match="needs a first parameter group whose rate is above 0"):
+    with pytest.raises(ValueError, match="a parameter group needs a learning rate above 0"):
         train(task=still, lr=0.1)
 
 

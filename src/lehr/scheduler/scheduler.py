@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 import warnings
 import weakref
@@ -515,7 +516,7 @@ class Scheduler(LRScheduler):
         self._factors = factors
         self._written.write(progress, factors)
         if self._written.lr.meddled is not None:
-            self._say("meddled", meddled(self._written.lr.meddled, self.policy), stacklevel=4)
+            self._say("meddled", meddled(self._written.lr.meddled, self.policy))
             self._written.lr.meddled = None
         self.history.add(self.clock.updates, progress, factors)
         self._tell_policy(progress)
@@ -538,12 +539,17 @@ class Scheduler(LRScheduler):
     def _beyond(self) -> None:
         self._updates_beyond += 1
         if self._updates_beyond > 1:  # a single large update may carry a run far past its end
-            self._say("overspent", overspent(self.budget), stacklevel=4)
+            self._say("overspent", overspent(self.budget))
 
-    def _say(self, what: str, message: str, stacklevel: int = 3) -> None:
-        if what not in self._said:
-            self._said.add(what)
-            warnings.warn(message, BudgetWarning, stacklevel=stacklevel)
+    def _say(self, what: str, message: str) -> None:
+        """Warn once, of the line outside this package that led here."""
+        if what in self._said:
+            return
+        self._said.add(what)
+        level, frame = 1, sys._getframe()
+        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lehr."):
+            level, frame = level + 1, frame.f_back
+        warnings.warn(message, BudgetWarning, stacklevel=level)
 
 
 def rescale(optimizers: Sequence[Optimizer], rates: Sequence[float]) -> None:
