@@ -34,7 +34,7 @@ def optimizer(groups: int, tensor: bool) -> torch.optim.SGD:
 
 def ours(groups: int, tensor: bool) -> Callable[[], None]:
     scheduler = lehr.Scheduler(optimizer(groups, tensor), lehr.Cosine(), lehr.Budget(steps=10**7))
-    counter = scheduler._counter
+    counter = scheduler._counters[0]
     assert counter is not None
 
     def step() -> None:

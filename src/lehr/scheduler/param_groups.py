@@ -115,17 +115,19 @@ class Hyperparameter:
     def write(self, factors: Factors) -> None:
         """Give every group its base value times its factor."""
         if self._all_plain and isinstance(factors, float):  # the usual case, kept bare since it runs once an update
-            groups, key = self.groups, self.key
+            key, only = self.key, self._only
+            groups = groups_of(self.optimizers) if only is None else only.param_groups
             if len(groups) == len(self._plain):
-                if self._last is not None and groups[0][key] != self._last:
-                    self.meddled = float(groups[0][key])
+                first, last = groups[0], self._last
+                if last is not None and first[key] != last:
+                    self.meddled = float(first[key])
                 for group, (known, base, _) in zip(groups, self._plain):  # noqa: B905 - strict costs time
                     if group is not known:
                         break
                     group[key] = base * factors
                 else:
+                    self._last = first[key]
                     self._written_above_0 = factors > 0.0 and self._bases_above_0
-                    self._last = groups[0][key]
                     return
         self._write_any(factors)
 

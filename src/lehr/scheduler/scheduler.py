@@ -121,11 +121,12 @@ class Scheduler(LRScheduler):
         self._observed: float | None = None
         self._informed = False
         self._said: set[str] = set()
-        self._idle_calls = 0
+        self._idle_calls = 0, 0
         self._updates_beyond = 0
         self._factors: Factors = 1.0
         self._count = count
         self._written.check_widths(self._follow)
+        self._acts = True
         self._apply_here()
         self._watch()
 
@@ -191,28 +192,15 @@ class Scheduler(LRScheduler):
         """
         if epoch is not None:
             raise TypeError("Scheduler.step takes no epoch: it counts the optimizer's updates itself")
-        if self._retired:
-            raise RuntimeError(retired(self.policy))
-        if self._counters[0].suspended:
+        counter = self._counters[0]
+        if counter.suspended:
             return
-        updates = self._take() if self._count == "updates" else 1
+        updates = counter.take() if self._counts_alone else self._take()
         if not updates:  # what was observed stays, for the update that these batches lead to
-            self._idle_calls += 1
-            if self._idle_calls == IDLE_CALLS:
-                self._say("idle", idle(IDLE_CALLS))
+            self._idle()
             return
-        self._idle_calls = 0
         if self._follow is None and not self._informed and self.policy.needs:
             raise RuntimeError(uninformed(self.policy))
-        self._advance(updates)
-
-    def _take(self) -> int:
-        if len(self._counters) == 1:
-            return self._counters[0].take()
-        return min((count for counter in self._counters if (count := counter.take())), default=0)
-
-    def _advance(self, updates: int) -> None:
-        """Spend what so many updates cost, and set the rates of the next one."""
         clock = self.clock
         if self._observed is None and not clock.asks:
             clock.tick(updates)
@@ -225,6 +213,22 @@ class Scheduler(LRScheduler):
             self._apply(Moment(progress))
         else:
             self._write(progress, self._follow.at(progress))
+
+    def _take(self) -> int:
+        """Updates since the last call, of several optimizers or where calls are counted."""
+        if self._count == "calls":
+            return 0 if self._retired else 1
+        return min((count for counter in self._counters if (count := counter.take())), default=0)
+
+    def _idle(self) -> None:
+        """A call without an update: accumulation, AMP, or a scheduler that is out of use."""
+        if self._retired:
+            raise RuntimeError(retired(self.policy))
+        calls, updates = self._idle_calls
+        calls = calls + 1 if updates == self.clock.updates else 1
+        self._idle_calls = calls, self.clock.updates
+        if calls == IDLE_CALLS:
+            self._say("idle", idle(IDLE_CALLS))
 
     @property
     def wants_loss(self) -> bool:
@@ -455,6 +459,8 @@ class Scheduler(LRScheduler):
     def _watch(self) -> None:
         """Count the optimizers' updates; whoever drove them before is retired."""
         self._retired = False
+        self._acts = type(self.policy).arrive is not Policy.arrive  # most policies do not, and this runs once an update
+        self._counts_alone = len(self.optimizers) == 1 and self._count == "updates"
         for optimizer in self.optimizers:
             before = _DRIVERS.get(optimizer)
             other = None if before is None else before()
@@ -483,11 +489,10 @@ class Scheduler(LRScheduler):
             self._meet_new_groups()
         if self._written.lr.silenced:
             return False
-        pending = self._counters[0].count if len(self._counters) == 1 and self._count == "updates" else 0
+        pending = self._counters[0].count if self._counts_alone else 0
         if pending and (not self.clock.asks or self._observed is not None):
             # `step()` is called less often than there are updates: nobody has set this one's rate yet
-            self._counters[0].restore(0)
-            self._advance(pending)
+            self.step()
         return True
 
     def _amount(self) -> float | None:
@@ -519,7 +524,8 @@ class Scheduler(LRScheduler):
             self._say("meddled", meddled(self._written.lr.meddled, self.policy))
             self._written.lr.meddled = None
         self.history.add(self.clock.updates, progress, factors)
-        self._tell_policy(progress)
+        if self._acts:
+            self._tell_policy(progress)
 
     def _tell_policy(self, progress: float) -> None:
         self.policy.arrive(progress, self._factors if isinstance(self._factors, Sequence) else (self._factors,))

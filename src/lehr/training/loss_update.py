@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, final, runtime_checkable
 
 import torch
@@ -66,6 +66,7 @@ class LossUpdate:
         self.clip_norm = clip_norm
         self.amount = amount
         self.metrics: Mapping[str, Any] = {}
+        self._parallel = model if isinstance(model, DefersSync) else None
         self._ready = 0
         self._sum: Tensor | None = None
         self._counts = False
@@ -109,14 +110,21 @@ class LossUpdate:
                 one.zero_grad()
             self._counted = 0.0
         batch = self._draw()
-        last = self._ready + 1 == self.accumulate
-        with nullcontext() if last or not isinstance(self.model, DefersSync) else self.model.no_sync():
-            loss = self._forward(batch)
-            part = loss if self.accumulate == 1 else loss / self.accumulate
-            (part if self.scaler is None else self.scaler.scale(part)).backward()  # type: ignore[no-untyped-call]
-        part = part.detach()
+        if self._parallel is None or self._ready + 1 == self.accumulate:
+            loss = self._backward(batch)
+        else:
+            with self._parallel.no_sync():
+                loss = self._backward(batch)
+        part = loss if self.accumulate == 1 else loss / self.accumulate
         self._sum = part if not self._ready or self._sum is None else self._sum + part
         self._ready += 1
+        return loss
+
+    def _backward(self, batch: Any) -> Tensor:
+        """Add the gradients of this batch, as its share of the update's mean."""
+        loss = self._forward(batch)
+        part = loss if self.accumulate == 1 else loss / self.accumulate
+        (part if self.scaler is None else self.scaler.scale(part)).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def apply(self) -> None:
