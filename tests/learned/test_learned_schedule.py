@@ -17,6 +17,7 @@ import lehr
 from learned.looks import noted
 from lehr import Moment
 from lehr.learned.schedule import PRETRAINED
+from lehr.mlrsnet.policy import PRETRAINED as MLRSNET
 
 LOSSES = [2.3, 2.1, 1.7, 1.9, 1.0, 0.4, 0.05, 3.0, 0.5, 0.2]
 
@@ -244,7 +245,7 @@ def test_other_and_damaged_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_weights_that_come_with_lehr_are_small_and_say_whence_they_are() -> None:
-    files = sorted(PRETRAINED.iterdir())
+    files = [*PRETRAINED.iterdir(), *MLRSNET.iterdir()]
     assert [file.name for file in files] == ["learned-schedule.safetensors", "mlr-snet.safetensors"]
     assert sum(file.stat().st_size for file in files) < 100_000
     learned, mlrsnet = lehr.LearnedSchedule.pretrained(), lehr.MLRSNet.pretrained()

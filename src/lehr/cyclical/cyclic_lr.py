@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer
 
+from lehr._numbers import floats, plain
 from lehr.budget import Budget
 from lehr.scheduler.param_groups import set_base_rates
 from lehr.scheduler.scheduler import Scheduler
@@ -25,8 +26,8 @@ def CyclicLR(  # noqa: N802 - as published
     policy: CyclicPolicy = "triangular",
     gamma: float = 1.0,
     cycle_momentum: bool = True,
-    base_momentum: float = 0.8,
-    max_momentum: float = 0.9,
+    base_momentum: float | Sequence[float] = 0.8,
+    max_momentum: float | Sequence[float] = 0.9,
     cycles: int | None = None,
 ) -> Scheduler:
     """Cyclical learning rates in the paper's words, with the values of torch's `CyclicLR` at every step.
@@ -48,8 +49,8 @@ def CyclicLR(  # noqa: N802 - as published
         gamma: decay of a call, in (0, 1].
         cycle_momentum: whether momentum (or the first beta) goes the other way, as torch does and the paper does not;
             never with "decay".
-        base_momentum: momentum where the rate is highest.
-        max_momentum: momentum where the rate is lowest.
+        base_momentum: momentum where the rate is highest, or one for each parameter group.
+        max_momentum: momentum where the rate is lowest, or one for each parameter group.
         cycles: how many cycles there are, if `finished` is to tell; None goes on without end.
 
     Raises:
@@ -84,15 +85,16 @@ def CyclicLR(  # noqa: N802 - as published
     if not end and policy.startswith("exp_range"):
         raise ValueError(f"CyclicLR: gamma={gamma!r} leaves nothing of the rate after {2 * step_size * count:,} calls")
     cycles_momentum = cycle_momentum and policy != "decay"
+    slow, fast = _each("base_momentum", base_momentum, optimizer), _each("max_momentum", max_momentum, optimizer)
     if cycles_momentum:
-        _check_momentum(optimizer, base_momentum, max_momentum)
+        _check_momentum(optimizer, slow, fast)
     set_base_rates([optimizer], highs)
     schedules = [_cycles(policy, count, low / high, end) for low, high in zip(lows, highs, strict=True)]
-    also: dict[str, Schedule] = {}
+    also: dict[str, Schedule | list[Schedule]] = {}
     if cycles_momentum:
-        _set_momentum(optimizer, max_momentum)
+        _set_momentum(optimizer, fast)
         height = _cycles("exp_range_amplitude" if policy == "exp_range" else policy, count, 0.0, end)
-        also["momentum"] = height.between(1.0, base_momentum / max_momentum)
+        also["momentum"] = [height.between(1.0, low / high) for low, high in zip(slow, fast, strict=True)]
     length = 2 * step_size * count
     budget = Budget.every(steps=length) if cycles is None else Budget(steps=length)
     alike = all(schedule == schedules[0] for schedule in schedules)
@@ -113,26 +115,33 @@ def _cycles(policy: str, cycles: int, low: float, end: float) -> Schedule:
             return clr_decay(low, 0.5 / cycles)
 
 
-def _each(name: str, value: float | Sequence[float], optimizer: Optimizer) -> list[float]:
+def _each(name: str, value: Any, optimizer: Optimizer) -> list[float]:
+    """One number for each parameter group."""
     groups = len(optimizer.param_groups)
-    if not isinstance(value, Sequence):
-        return [float(value)] * groups
-    if len(value) != groups:
-        raise ValueError(f"CyclicLR: {name} has {len(value)} rates for {groups} parameter groups")
-    return [float(one) for one in value]
+    alone = plain(value)
+    if alone is not None:
+        return [float(alone)] * groups
+    numbers = floats(value)
+    if numbers is None:
+        raise ValueError(f"CyclicLR: {name} must be a number, or one for each parameter group; got {value!r}")
+    if len(numbers) != groups:
+        what = "rates" if name.endswith("lr") else "values"
+        raise ValueError(f"CyclicLR: {name} has {len(numbers)} {what} for {groups} parameter groups")
+    return numbers
 
 
-def _check_momentum(optimizer: Optimizer, base: float, peak: float) -> None:
-    if not 0.0 < base <= peak < 1.0:
-        raise ValueError(
-            f"CyclicLR: momenta must satisfy 0 < base_momentum <= max_momentum < 1; got {base!r} and {peak!r}"
-        )
+def _check_momentum(optimizer: Optimizer, base: Sequence[float], peak: Sequence[float]) -> None:
+    for low, high in zip(base, peak, strict=True):
+        if not 0.0 < low <= high < 1.0:
+            raise ValueError(
+                f"CyclicLR: momenta must satisfy 0 < base_momentum <= max_momentum < 1; got {low!r} and {high!r}"
+            )
     if not all("betas" in group or group.get("momentum") for group in optimizer.param_groups):
         raise ValueError("CyclicLR: this optimizer has no momentum to cycle; pass cycle_momentum=False")
 
 
-def _set_momentum(optimizer: Optimizer, momentum: float) -> None:
-    for group in optimizer.param_groups:
+def _set_momentum(optimizer: Optimizer, momenta: Sequence[float]) -> None:
+    for group, momentum in zip(optimizer.param_groups, momenta, strict=True):
         if "betas" in group:
             group["betas"] = (momentum, *group["betas"][1:])
         else:
