@@ -50,6 +50,16 @@ def plain(value: object) -> float | None:
         return None
 
 
+def whole(value: object, least: int) -> int | None:
+    """`value` as an int that is at least so much; None if it is no whole number, or less.
+
+    >>> whole(3, 1), whole(3.0, 1), whole(0, 1), whole(True, 1)
+    (3, None, None, None)
+    """
+    number = plain(value)
+    return number if isinstance(number, int) and not isinstance(number, bool) and number >= least else None
+
+
 def floats(values: object) -> list[float] | None:
     """The numbers in a list, a tuple, an array, a tensor, ... as floats; None if it is no sequence of numbers.
 

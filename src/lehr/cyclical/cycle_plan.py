@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch.optim import Optimizer
 
+from lehr._numbers import whole
 from lehr.budget import Budget
 from lehr.cyclical.cyclic_lr import CyclicLR, CyclicPolicy
 from lehr.scheduler.scheduler import Scheduler
@@ -86,7 +87,7 @@ def plan_cycles(
     low, high = bounds
     if not 0.0 <= low < high < math.inf:
         raise ValueError(f"plan_cycles: bounds must be base_lr and max_lr, with 0 <= base_lr < max_lr; got {bounds!r}")
-    if cycles is not None and (isinstance(cycles, bool) or not isinstance(cycles, int) or cycles < 1):
+    if cycles is not None and whole(cycles, 1) is None:
         raise ValueError(f"plan_cycles: cycles must be a whole number, at least 1; got {cycles!r}")
     if not 0.0 < epochs < math.inf or not 0 < steps_per_epoch < math.inf:
         raise ValueError(

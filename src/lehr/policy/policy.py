@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from lehr._numbers import plain
 from lehr.policy.decision import Decision
 from lehr.policy.moment import Moment
 from lehr.schedules import Constant, Schedule
@@ -215,8 +216,8 @@ def as_policy(value: Policy | Schedule | Sequence[Schedule] | float) -> Policy:
         return Follow(value)
     if isinstance(value, Sequence) and value and all(isinstance(one, Schedule) for one in value):
         return Follow(*value)
-    if isinstance(value, float | int) and not isinstance(value, bool):
-        return Follow(Constant(value))
+    if (number := plain(value)) is not None:
+        return Follow(Constant(number))
     raise TypeError(
         f"expected a schedule, a policy or a list of schedules (one for each parameter group); got {value!r}"
     )

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lehr._numbers import whole
 from lehr.budget import Budget
 from lehr.policy import Policy, as_policy
 from lehr.scheduler.param_groups import Factors
@@ -67,7 +68,7 @@ def check_arguments(budget: Any, count: Any, agree_every: Any) -> None:
         raise TypeError(f"Scheduler: budget must be a lehr.Budget, such as Budget(steps=1000); got {budget!r}")
     if count not in ("updates", "calls"):
         raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {count!r}")
-    if isinstance(agree_every, bool) or not isinstance(agree_every, int) or agree_every < 1:
+    if whole(agree_every, 1) is None:
         raise ValueError(f"Scheduler: agree_every must be a whole number of updates, at least 1; got {agree_every!r}")
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from lehr._numbers import whole
 from lehr.budget import Budget
 from lehr.budget.budget import parse_amount
 from lehr.policy import Policy
@@ -80,13 +81,13 @@ def fit(
     ('budget spent', 20, True)
     """
     check_training("fit", training)
-    if isinstance(log_every, bool) or not isinstance(log_every, int) or log_every < 1:
+    if whole(log_every, 1) is None:
         raise ValueError(f"fit: log_every must be a whole number of updates, at least 1; got {log_every!r}")
-    whole = training.budget(budget)
-    if whole.endless:
+    total = training.budget(budget)
+    if total.endless:
         raise ValueError("fit: budget has no end, so the run would have none")
-    between = _between(whole, training, every)
-    scheduler = Scheduler(training, policy, whole, accept=accept)
+    between = _between(total, training, every)
+    scheduler = Scheduler(training, policy, total, accept=accept)
     run = _Run(training, scheduler)
     saved = None if checkpoints is None else Checkpoints(checkpoints, training=training, scheduler=scheduler, run=run)
     if saved is not None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import OptState
 from torch.optim import Optimizer
 
+from lehr._numbers import whole
 from lehr.state.nested import Restore, copy_state
 from lehr.state.optimizers import inside
 from lehr.state.random_state import RandomState
@@ -262,7 +263,7 @@ def _chunks(parameters: list[Tensor], most: int) -> Iterator[list[Tensor]]:
 def _check(training: Any, batches: Any) -> None:
     if not hasattr(training, "loss_ahead"):
         raise TypeError(f"Probe: training must be a lehr.Training; got {type(training).__name__}")
-    if isinstance(batches, bool) or not isinstance(batches, int) or batches < 1:
+    if whole(batches, 1) is None:
         raise ValueError(f"Probe: batches must be a whole number, at least 1; got {batches!r}")
     if (reason := training.cannot_look) is not None:
         raise ValueError(f"Probe: {reason}")

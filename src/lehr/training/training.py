@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from numbers import Real
 from typing import Any, Final, final
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from lehr._numbers import plain, whole
 from lehr.budget import Budget
 from lehr.scheduler import Scheduler
 from lehr.scheduler.param_groups import base_rates, peak_of
@@ -303,7 +303,8 @@ class Training:
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.5, 5.0]
         """
-        if not 0.0 < (number := _number(rate)) < math.inf:
+        number = plain(rate)
+        if number is None or not 0.0 < number < math.inf:
             raise ValueError(f"Training.set_peak: rate must be a number above 0 and finite; got {rate!r}")
         bases = base_rates(self.optimizers)
         share = number / peak_of("Training.set_peak", bases)
@@ -409,9 +410,9 @@ def _check(model: Any, loss: Any, accumulate: Any, clip_norm: Any, scaler: Any, 
         raise TypeError(f"Training: model must be a torch.nn.Module; got {type(model).__name__}")
     if not callable(loss):
         raise TypeError(f"Training: loss must be a function of model and batch; got {loss!r}")
-    if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
+    if whole(accumulate, 1) is None:
         raise ValueError(f"Training: accumulate must be a whole number of batches, at least 1; got {accumulate!r}")
-    if clip_norm is not None and not _number(clip_norm) > 0.0:
+    if clip_norm is not None and not (plain(clip_norm) or 0.0) > 0.0:
         raise ValueError(f"Training: clip_norm must be a number above 0, or None; got {clip_norm!r}")
     if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
         raise TypeError(f"Training: scaler must be a torch.amp.GradScaler; got {type(scaler).__name__}")
@@ -419,10 +420,3 @@ def _check(model: Any, loss: Any, accumulate: Any, clip_norm: Any, scaler: Any, 
         raise TypeError(f"Training: autocast must be a dtype, such as torch.bfloat16; got {autocast!r}")
     if amount is not None and not callable(amount):
         raise TypeError(f"Training: amount must be a function of a batch; got {amount!r}")
-
-
-def _number(value: Any) -> float:
-    """A real number of any kind; not a number for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Real | Tensor):
-        return math.nan
-    return float(value)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import torch
 
+from lehr._numbers import whole
 from lehr.budget import Budget
 from lehr.training import Training
 from lehr.training.training import check_training
@@ -128,10 +129,10 @@ def plan(
     >>> estimate.updates.low <= estimate.updates.value <= estimate.updates.high
     True
     """
-    for name, value, least in (("steps", steps, 2), ("warmup", warmup, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"plan: {name} must be a whole number of updates, at least {least}; got {value!r}")
     check_training("plan", training)
+    for name, value, least in (("steps", steps, 2), ("warmup", warmup, 0)):
+        if whole(value, least) is None:
+            raise ValueError(f"plan: {name} must be a whole number of updates, at least {least}; got {value!r}")
     budget = training.budget(budget)
     if budget.endless:
         raise ValueError("plan: budget has no end, so there is nothing to plan")

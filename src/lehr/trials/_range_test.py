@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lehr._numbers import plain, whole
 from lehr.scheduler import ranks
 from lehr.scheduler.param_groups import base_rates, groups_of, peak_of, set_rates
 from lehr.training import Training
@@ -74,8 +75,15 @@ def range_test(
     >>> result.ending, 0.1 < result.edge() < 3.0
     ('diverged', True)
     """
-    _check(low, high, steps, mode, evaluate_every, diverge)
     check_training("range_test", training)
+    low, high, diverge = _number_of("low", low), _number_of("high", high), _number_of("diverge", diverge)
+    steps, evaluate_every = _whole("steps", steps, 2), _whole("evaluate_every", evaluate_every, 1)
+    if not 0.0 < low < high < math.inf:
+        raise ValueError(f"range_test: low must be above 0 and high above low; got low={low!r}, high={high!r}")
+    if mode not in ("exp", "linear"):
+        raise ValueError(f"range_test: mode must be 'exp' or 'linear'; got {mode!r}")
+    if not diverge > 0.0:
+        raise ValueError(f"range_test: diverge must be above 0; got {diverge!r}")
     bases = base_rates(training.optimizers)
     first = peak_of("range_test", bases)
     test = _Test(higher_is_better, diverge)
@@ -194,14 +202,15 @@ def _number(what: str, value: Any) -> float:
         ) from None
 
 
-def _check(low: float, high: float, steps: int, mode: str, evaluate_every: int, diverge: float) -> None:
-    if not 0.0 < low < high < math.inf:
-        raise ValueError(f"range_test: low must be above 0 and high above low; got low={low!r}, high={high!r}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
-        raise ValueError(f"range_test: steps must be a whole number, at least 2; got {steps!r}")
-    if mode not in ("exp", "linear"):
-        raise ValueError(f"range_test: mode must be 'exp' or 'linear'; got {mode!r}")
-    if isinstance(evaluate_every, bool) or not isinstance(evaluate_every, int) or evaluate_every < 1:
-        raise ValueError(f"range_test: evaluate_every must be a whole number, at least 1; got {evaluate_every!r}")
-    if not diverge > 0.0:
-        raise ValueError(f"range_test: diverge must be above 0; got {diverge!r}")
+def _number_of(name: str, value: Any) -> float:
+    number = plain(value)
+    if number is None or math.isnan(number):
+        raise ValueError(f"range_test: {name} must be a number; got {value!r}")
+    return float(number)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    number = whole(value, least)
+    if number is None:
+        raise ValueError(f"range_test: {name} must be a whole number, at least {least}; got {value!r}")
+    return number

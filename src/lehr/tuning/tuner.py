@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from lehr._numbers import plain
 from lehr.policy import Decision, Moment, Policy, Recovery
 from lehr.schedules import Linear, Schedule
 from lehr.tuning.rule import STEPS, Limits, State, decide, wants_look
@@ -68,13 +69,11 @@ class LRTuner(Policy):
         high: float = math.inf,
         anneal: Schedule | None = None,
     ) -> None:
-        _check(explore, overhead, low, high, anneal)
-        self.explore = explore
-        self.overhead = overhead
-        self.low = low
-        self.high = high
+        self.explore, self.overhead = _number("explore", explore), _number("overhead", overhead)
+        self.low, self.high = _number("low", low), _number("high", high)
+        _check(self.explore, self.overhead, self.low, self.high, anneal)
         self.anneal = Linear() if anneal is None else anneal
-        self._limits = Limits(explore, overhead, low, high)
+        self._limits = Limits(self.explore, self.overhead, self.low, self.high)
         self._optimizer: Any = None
         self._start_afresh()
 
@@ -148,6 +147,13 @@ class LRTuner(Policy):
 
 def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(row[name]) for name in ("steps", "losses")}
+
+
+def _number(name: str, value: Any) -> float:
+    number = plain(value)
+    if number is None:
+        raise ValueError(f"LRTuner: {name} must be a number; got {value!r}")
+    return number
 
 
 def _check(explore: Any, overhead: Any, low: Any, high: Any, anneal: Any) -> None:
