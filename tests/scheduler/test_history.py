@@ -2,7 +2,7 @@
 
 import itertools
 
-from lehr import History
+from lehr.scheduler import History
 
 
 def test_every_update_while_there_are_few() -> None:

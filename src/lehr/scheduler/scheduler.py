@@ -6,8 +6,9 @@ import math
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from typing import Any, Literal
 
 from torch import Tensor
@@ -17,8 +18,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.budget import Budget, Clock
 from lehr.policy import Follow, Moment, Policy, as_policy
-from lehr.scheduler import checkpoint, finishing, ranks
+from lehr.scheduler import finishing, ranks
 from lehr.scheduler.budget_warnings import FAR_FROM_THE_END, IDLE, BudgetWarning, overspent, report_early_end
+from lehr.scheduler.checkpoint import Fingerprint, SchedulerState, load_policy
 from lehr.scheduler.history import History
 from lehr.scheduler.hyperparameters import Hyperparameters
 from lehr.scheduler.inputs import amount_of, as_factors, check_arguments
@@ -294,14 +296,16 @@ class Scheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """What is spent, what the policy remembers, and what this run is; loads with `weights_only=True`."""
-        return {
-            "clock": self.clock.state_dict(),
-            "policy": self.policy.state_dict(),
-            "factors": list(self._factors) if isinstance(self._factors, Sequence) else float(self._factors),
-            "finishing": finishing.as_text(self._finishing),
-            "pending": {"updates": self._counter.count if self._count == "updates" else 0, "observed": self._observed},
-            **self._fingerprint(),
-        }
+        factors = numbers(self._factors)
+        return SchedulerState(
+            clock=self.clock.state,
+            policy=self.policy.state_dict(),
+            factors=factors if isinstance(factors, float) else tuple(map(float, factors)),
+            finishing=self._finishing,
+            updates=self._counter.count if self._count == "updates" else 0,
+            observed=self._observed,
+            run=self._fingerprint(),
+        ).as_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], accept: str | Collection[str] = ()) -> None:
         """Go on from a checkpoint.
@@ -316,24 +320,42 @@ class Scheduler(LRScheduler):
         """
         if self._written.lr.stale:
             self._meet_new_groups()
-        different = checkpoint.check(state_dict, self._fingerprint(), accept)
-        self.clock.load_state_dict(state_dict["clock"])
-        if "budget" in different:
-            self.clock.rebudget(self._built_with, "jump")
-        self._finish_along(None if "budget" in different else finishing.from_text(state_dict["finishing"]))
-        if "curve" not in different:
-            self.policy.load_state_dict(state_dict["policy"])
-        self._counter.restore(state_dict["pending"]["updates"])
-        self._observed = state_dict["pending"]["observed"]
-        self._loaded_at[0] = self.clock.updates
-        if different - {"base_lrs"}:
-            self._apply_here()
-        else:  # the very factors, which for a policy may come from a loss already observed
-            factors = state_dict["factors"]
-            self._write(self.clock.progress, factors if isinstance(factors, float) else tuple(factors))
+        saved = SchedulerState.read(state_dict)
+        different = saved.check(self._fingerprint(), accept)
+        with self._all_or_nothing():
+            self.clock.load(saved.clock)
+            if "budget" in different:
+                self.clock.rebudget(self._built_with, "jump")
+            self._finish_along(None if "budget" in different else saved.finishing)
+            if "curve" not in different:
+                load_policy(self.policy, saved.policy, self.clock.progress)
+            self._counter.restore(saved.updates)
+            self._observed = saved.observed
+            self._loaded_at[0] = self.clock.updates
+            if different - {"base_lrs"} or self._follow is not None:
+                self._apply_here()
+            else:  # the very factors, which for a policy may come from a loss already observed
+                self._write(self.clock.progress, saved.factors)
 
-    def _fingerprint(self) -> dict[str, Any]:
-        return checkpoint.fingerprint(f"{self.policy!r}{self._written!r}", self._built_with, self.base_lrs)
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """A context that, if it fails, leaves the scheduler as it was before."""
+        policy, factors, tail = deepcopy(self.policy.state_dict()), self._factors, self._finishing
+        count, observed, loaded_at = self._counter.count, self._observed, self._loaded_at[0]
+        put_clock_back = self.clock.keep()
+        try:
+            yield
+        except BaseException:
+            put_clock_back()
+            self._finish_along(tail)
+            self.policy.load_state_dict(policy)
+            self._counter.restore(count)
+            self._observed, self._loaded_at[0] = observed, loaded_at
+            self._write(self.clock.progress, factors)
+            raise
+
+    def _fingerprint(self) -> Fingerprint:
+        return Fingerprint.of(f"{self.policy!r}{self._written!r}", self._built_with, self.base_lrs)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copying and pickling, with the optimizer: hooks do not travel and are made anew."""
@@ -359,7 +381,10 @@ class Scheduler(LRScheduler):
         """Called by the optimizer: give groups that have just come their rates; whether the update counts."""
         if self._written.lr.stale:
             self._meet_new_groups()
-        return not self._written.lr.silenced
+        if self._written.lr.silenced:
+            return False
+        self.clock.start()
+        return True
 
     def _amount(self) -> float | None:
         """Samples or tokens of all ranks; all of them learn if one has not said."""
