@@ -71,6 +71,13 @@ class Fields:
         """A text."""
         return self._text(name, self.any(name))
 
+    def table(self, name: str) -> Mapping[str, Any]:
+        """A dictionary."""
+        value = self.any(name)
+        if not isinstance(value, Mapping):
+            raise self.error(name, "a dictionary", value)
+        return value
+
     def texts(self, name: str, most: int) -> tuple[str, ...]:
         """A list of `most` texts at most."""
         return tuple(self._text(name, value) for value in self._list(name, most))
