@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -99,7 +100,7 @@ class MLRSNet(Policy):
         first = self.networks[0]
         self._stage = 0
         self._state: State = first.start()
-        self._scale: float | None = None if callable(self.gamma) else self.gamma
+        self._scale: float | None = None if callable(self.gamma) else float(self.gamma)
         self._share: Tensor | float = float(torch.sigmoid(first.output.bias).detach())
         self._mean: Tensor | float = 0.0
         self._seen = 0
@@ -151,8 +152,7 @@ class MLRSNet(Policy):
     def _loss_of_stage(self, loss: Tensor) -> float:
         if self.stage_loss is None:
             return float(loss if not self._seen else self._mean)
-        with torch.enable_grad():  # whatever their evaluation needs; this one is asked without gradients
-            given = float(self.stage_loss())
+        given = float(self.stage_loss())
         if not math.isfinite(given):
             raise ValueError(f"MLRSNet: stage_loss must give a finite loss; it gave {given!r}")
         return given
@@ -175,7 +175,7 @@ class MLRSNet(Policy):
         scale = None if callable(self.gamma) and fields.any("scale") is None else fields.number("scale", 0.0)
         share, mean = fields.scalar("share", 0.0, 1.0), fields.scalar("mean")
         seen = fields.whole("seen")
-        if not callable(self.gamma) and scale != self.gamma:
+        if not callable(self.gamma) and scale != float(self.gamma):
             raise fields.error("scale", f"this schedule's gamma, {self.gamma!r}", scale)
         self._stage, self._state, self._scale = stage, (h, c), scale
         self._share, self._mean, self._seen = share, mean, seen
@@ -372,4 +372,4 @@ def _check(networks: Sequence[Any], gamma: Any, loss_scale: Any) -> None:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool) and 0.0 < value < 1e300
+    return isinstance(value, Real) and not isinstance(value, bool) and 0.0 < value < 1e300

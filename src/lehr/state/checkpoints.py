@@ -122,7 +122,8 @@ class Checkpoints:
             The step it was saved at; None if there is no checkpoint, and the run starts anew.
 
         Raises:
-            ValueError: if there are checkpoints, but all are damaged, or it holds other parts than these.
+            ValueError: if there are checkpoints, but all are damaged, or it holds other parts than these, or one of
+                them refuses its state.
         """
         self._clean()
         vanished = False
@@ -157,7 +158,12 @@ class Checkpoints:
             for part in self.parts.values():
                 undo.callback(keep_part(part))
             for name, part in self.parts.items():
-                part.load_state_dict(state[name], **arguments.get(name, {}))
+                try:
+                    part.load_state_dict(state[name], **arguments.get(name, {}))
+                except ValueError:
+                    raise
+                except Exception as error:  # every kind of part has errors of its own
+                    raise ValueError(f"{path}: {name} refuses its state ({type(error).__name__}: {error})") from error
             undo.pop_all()
 
     def _newest(self) -> _Checkpoint | None:
