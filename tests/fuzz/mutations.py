@@ -134,7 +134,11 @@ def same(one: Any, other: Any) -> bool:
     if type(one) is not type(other):
         return False
     if isinstance(one, torch.Tensor):
-        return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one.nan_to_num(7), other.nan_to_num(7))
+        return (
+            one.shape == other.shape
+            and one.dtype == other.dtype
+            and torch.equal(one.nan_to_num(7), other.nan_to_num(7))
+        )
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):

@@ -64,7 +64,9 @@ def test_it_is_the_formula(losses: list[float], adaptive: bool, seed: int) -> No
 
 @settings(max_examples=50)
 @given(
-    st.lists(st.one_of(st.floats(1e-3, 1e3), st.sampled_from([0.0, -1.0, math.nan, math.inf])), min_size=1, max_size=30),
+    st.lists(
+        st.one_of(st.floats(1e-3, 1e3), st.sampled_from([0.0, -1.0, math.nan, math.inf])), min_size=1, max_size=30
+    ),
     st.booleans(),
     st.integers(0, 5),
     st.data(),

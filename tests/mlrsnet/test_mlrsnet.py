@@ -311,7 +311,9 @@ def _hostile(tmp_path: Path) -> dict[str, Path]:
 
     from lehr.state.weight_files import write_weights
 
-    files = {name: tmp_path / name for name in ("truncated", "empty", "pickle", "foreign", "deep", "unsealed", "flipped")}
+    files = {
+        name: tmp_path / name for name in ("truncated", "empty", "pickle", "foreign", "deep", "unsealed", "flipped")
+    }
     files["truncated"].write_bytes(content[: len(content) // 2])
     files["empty"].write_bytes(b"")
     files["pickle"].write_bytes(pickle.dumps(Evil(), protocol=2))
@@ -326,7 +328,8 @@ def _hostile(tmp_path: Path) -> dict[str, Path]:
     weights = {f"0.{name}": value for name, value in lehr.mlrsnet.MLRSNetwork(4).state_dict().items()}
     save_file(weights, files["unsealed"], {"lehr": json.dumps({"format": 2, **header})})
     headers: dict[str, dict[str, Any]] = {
-        "other": {"kind": "else"}, "hidden": {"hidden": 40_000}, "wrong hidden": {"hidden": 6}, "many": {"networks": 10**6},
+        "other": {"kind": "else"}, "hidden": {"hidden": 40_000}, "wrong hidden": {"hidden": 6},
+        "many": {"networks": 10**6},
         "two": {"networks": 2}, "true": {"networks": True}, "none": {"networks": 0}, "cell": {"cell": "ifgo"},
         "scale": {"loss_scale": 10**400}, "negative scale": {"loss_scale": -1.0}, "text": {"loss_scale": "1"},
         "about": {"about": [1]},

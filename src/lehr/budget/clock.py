@@ -195,8 +195,7 @@ class Clock:
     def _meet(self) -> None:
         """Spend the time that all processes agree on; what is spent stays spent."""
         agreed = self._agree(self.elapsed())
-        if agreed > self.spent:  # and so is a number
-            self.spent = agreed
+        self.spent = max(self.spent, agreed)  # in this order, which passes over what is not a number
 
     def _turn(self, progress: float, spent: float) -> None:
         """From here on, the rest of the curve belongs to the rest of the budget."""

@@ -11,7 +11,7 @@ class Stopwatch:
     """Seconds since `start`, without pauses.
 
     A clock that is set back is followed from where it was set to, and readings that are not a number are passed over,
-    so what has passed once stays. A clock that jumps ahead cannot be told from a machine that stood still, which counts.
+    so what has passed once stays. A clock that jumps ahead cannot be told from a machine that stood still, and counts.
 
     Args:
         now: a clock in seconds.
@@ -74,7 +74,9 @@ class Stopwatch:
         self._latest = reading
         passed = self._banked + (reading - self._since)
         if passed == math.inf:
-            raise ValueError(f"now must be a clock in seconds, but between {self._since!r} and {reading!r} lies no time")
+            raise ValueError(
+                f"now must be a clock in seconds, but between {self._since!r} and {reading!r} lies no time"
+            )
         self._passed = passed
 
     def _reading(self) -> float:

@@ -15,7 +15,9 @@ from torch import Tensor
 from lehr.learned.network import FARTHEST, FASTEST, LONGEST, WINDOWS, BudgetNetwork
 
 PLACES: Final = ("short", "middle", "long", "spread", "level", "first", "progress")
-"""The three means of the logarithm of the loss, its spread, the level, its first value, and when it was last seen; not a number before."""
+"""The three means of the logarithm of the loss, its spread, the level, its first value, and when it was last seen.
+
+Means, first value and time are not a number before there is one."""
 
 SHORT, SPREAD, LEVEL, FIRST, PROGRESS = (PLACES.index(one) for one in ("short", "spread", "level", "first", "progress"))
 

@@ -139,7 +139,7 @@ class LearnedSchedule(Policy):
         if isinstance(memory, Tensor):
             if memory.shape == (len(PLACES),) and bool(memory[FIRST].isnan()):  # on a device, where nobody could know
                 return torch.tensor(start(self.network, adaptive), device=memory.device)
-            numbers = fields.tensor("memory", (len(PLACES),)).tolist()
+            numbers = tuple(fields.tensor("memory", (len(PLACES),)).tolist())
         else:
             numbers = fields.numbers("memory", len(PLACES))
         farthest = max(FARTHEST, *map(abs, self.network.begin.tolist()))

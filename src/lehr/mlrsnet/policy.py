@@ -53,9 +53,9 @@ class MLRSNet(Policy):
     Args:
         networks: one or more, for equal shares of the budget.
         gamma: the scale of the factors: a number above 0, or a function of the mean training loss such as
-            `PublishedGamma`, which gives learning rates, so that the base rate of the optimizer should be 1. It is given
-            `stage_loss()`; without one the first loss, and at later stages the mean of the last hundred or so, which costs
-            nothing, and is above the loss of the whole set where that falls fast.
+            `PublishedGamma`, which gives learning rates, so that the base rate of the optimizer should be 1. It gets
+            `stage_loss()`; without one the first loss, and at later stages the mean of the last hundred or so, which
+            costs nothing, and is above the loss of the whole set where that falls fast.
         loss_scale: what losses are divided by before the network sees them; the authors take ln(vocabulary) for text.
         stage_loss: gives the mean loss over the whole training set, as the authors take it, when a stage begins: a pass
             over the data, the same number on all ranks. It is not called where gamma is a number.
@@ -244,9 +244,7 @@ class MLRSNet(Policy):
             networks = _networks(tensors, fields)
         except ValueError as error:
             raise ValueError(f"{path} holds no MLR-SNet that fits its own header: {error}") from None
-        return cls(
-            *networks, gamma=gamma, loss_scale=scale, stage_loss=stage_loss, changes_at=changes_at, header=about
-        )
+        return cls(*networks, gamma=gamma, loss_scale=scale, stage_loss=stage_loss, changes_at=changes_at, header=about)
 
     @classmethod
     def pretrained(cls, *, gamma: Gamma = 1.0) -> MLRSNet:
@@ -314,11 +312,12 @@ def _networks(tensors: Mapping[str, Tensor], header: Fields) -> list[MLRSNetwork
     cell = header.text("cell")
     if cell not in CELLS:
         raise header.error("cell", f"one of {', '.join(CELLS)}", cell)
+    kind: Cell = cell  # type: ignore[assignment]
     marks = [f"{index}." for index in range(count)]
     if strange := [name for name in tensors if not name.startswith(tuple(marks))]:
         raise ValueError(f"it has a {strange[0]}, which belongs to none of {count} networks")
     parts = [{k.removeprefix(mark): v for k, v in tensors.items() if k.startswith(mark)} for mark in marks]
-    return [_filled(part, hidden, cell) for part in parts]
+    return [_filled(part, hidden, kind) for part in parts]
 
 
 def _hidden(output: Tensor) -> int:
@@ -355,8 +354,8 @@ def _check_stages(networks: int, stage_loss: Any, changes_at: Any) -> None:
         raise ValueError(f"MLRSNet: changes_at must be a list of shares of the run; got {changes_at!r}") from None
     if len(places) != networks + 1 or not all(one < other for one, other in pairwise(places)):
         raise ValueError(
-            f"MLRSNet: changes_at must say where each of {networks} networks but the first takes over, ascending between "
-            f"0 and 1; got {changes_at!r}"
+            f"MLRSNet: changes_at must say where each of {networks} networks but the first takes over, ascending "
+            f"between 0 and 1; got {changes_at!r}"
         )
 
 
@@ -372,4 +371,4 @@ def _check(networks: Sequence[Any], gamma: Any, loss_scale: Any) -> None:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0.0 < value < 1e300
+    return not isinstance(value, bool) and isinstance(value, Real) and 0.0 < value < 1e300  # type: ignore[operator]

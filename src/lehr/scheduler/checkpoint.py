@@ -128,7 +128,18 @@ class SchedulerState:
             ValueError: if `given` is anything else.
         """
         fields = Fields("the checkpoint", given)
-        names = ("clock", "policy", "factors", "finishing", "pending", "curve", "budget", "horizon", "groups", "base_lrs")
+        names = (
+            "clock",
+            "policy",
+            "factors",
+            "finishing",
+            "pending",
+            "curve",
+            "budget",
+            "horizon",
+            "groups",
+            "base_lrs",
+        )
         if missing := [name for name in names if name not in given]:
             raise ValueError(f"{_WHAT} has no {', '.join(missing)}")
         run = _run(fields)
@@ -141,8 +152,8 @@ class SchedulerState:
             raise fields.error("policy", "a dictionary", given["policy"])
         return cls(
             ClockState.read(given["clock"]), given["policy"], factors, _tail(fields, len(run.base_lrs)),
-            pending.whole("updates", high=10**9), None if pending.any("observed") is None else pending.number("observed", 0.0, 1e18),
-            run,
+            pending.whole("updates", high=10**9),
+            None if pending.any("observed") is None else pending.number("observed", 0.0, 1e18), run,
         )  # fmt: skip
 
     def check(self, mine: Fingerprint, accept: str | Collection[str]) -> set[Difference]:
@@ -168,10 +179,14 @@ class SchedulerState:
             different.add("curve")
         if len(theirs.base_lrs) != len(mine.base_lrs):
             different.add("groups")
-        elif not all(abs(one - two) <= 1e-6 * abs(two) for one, two in zip(theirs.base_lrs, mine.base_lrs, strict=True)):
+        elif not all(
+            abs(one - two) <= 1e-6 * abs(two) for one, two in zip(theirs.base_lrs, mine.base_lrs, strict=True)
+        ):
             different.add("base_lrs")
         if refused := [name for name in DIFFERENCES if name in different - accepted]:
-            what = "\n".join(f"  {n}: checkpoint {theirs.shown(n)}, here {mine.shown(n)} ({_ADVICE[n]})" for n in refused)
+            what = "\n".join(
+                f"  {n}: checkpoint {theirs.shown(n)}, here {mine.shown(n)} ({_ADVICE[n]})" for n in refused
+            )
             names = ", ".join(repr(name) for name in refused)
             raise ValueError(
                 f"the checkpoint was made by another run:\n{what}\n"
@@ -180,8 +195,8 @@ class SchedulerState:
         groups, tails = len(mine.base_lrs), len(self.finishing.schedules) if self.finishing is not None else 0
         if "budget" not in different and tails not in (0, 1, groups):
             raise ValueError(
-                f"the checkpoint was finishing {tails} parameter groups from rates of their own, but there are {groups} "
-                "here; accept 'budget' too, with the one that is left, or keep the groups"
+                f"the checkpoint was finishing {tails} parameter groups from rates of their own, but there are "
+                f"{groups} here; accept 'budget' too, with the one that is left, or keep the groups"
             )
         largest = max(self.factors, default=0.0) if isinstance(self.factors, tuple) else self.factors
         if not largest * max(mine.base_lrs, default=0.0) < math.inf:

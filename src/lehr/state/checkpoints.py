@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import torch
 
@@ -248,7 +248,7 @@ def _try(path: Path, state: dict[str, Any]) -> None:
         raise
 
 
-def _hash(file: BinaryIO, name: _Name) -> str:
+def _hash(file: Any, name: _Name) -> str:
     """Of the contents and of the place in the run that the name says, so that neither can change alone."""
     file.seek(0)
     hashed = hashlib.file_digest(file, "sha256")

@@ -85,9 +85,10 @@ class Fields:
     def tensor(self, name: str, shape: Sequence[int], low: float = -math.inf, high: float = math.inf) -> Tensor:
         """A tensor of floating-point numbers of that shape, all finite and from `low` to `high`."""
         value = self.any(name)
-        fits = isinstance(value, Tensor) and value.layout is torch.strided and tuple(value.shape) == tuple(shape)
-        if not fits or not value.is_floating_point() or value.device.type == "meta":
-            raise self.error(name, f"a tensor of numbers of the shape {tuple(shape)}", value)
+        if not isinstance(value, Tensor) or value.layout is not torch.strided or tuple(value.shape) != tuple(shape):
+            raise self.error(name, f"a tensor of the shape {tuple(shape)}", value)
+        if not value.is_floating_point() or value.device.type == "meta":
+            raise self.error(name, "a tensor of floating-point numbers", value)
         if not bool((torch.isfinite(value) & (value >= low) & (value <= high)).all()):
             raise ValueError(f"{self.where}: {name} must hold finite numbers{_range(low, high)}")
         return value

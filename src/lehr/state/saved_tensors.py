@@ -86,7 +86,9 @@ def _load(file: BinaryIO, device: str) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # odd bytes raise anything
-        if device == "cpu" and "allocate" in str(error):  # its sizes are sound, so the machine is too full, not the file bad
+        if device == "cpu" and "allocate" in str(
+            error
+        ):  # its sizes are sound, so the machine is too full, not the file bad
             raise MemoryError(str(error)) from None
         raise ValueError(f"it cannot be read without running code, or is damaged ({_short(error)})") from None
 
