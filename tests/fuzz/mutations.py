@@ -70,12 +70,12 @@ def spoil(state: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
             del holder[last]
         elif kind == "rename" and isinstance(holder, dict):
             holder[f"{last}_"] = holder.pop(last)
-        elif kind == "scale" and isinstance(value, int | float | torch.Tensor) and not isinstance(value, bool):
+        elif kind == "scale" and (_is_small(value) or (isinstance(value, int | float) and not isinstance(value, bool))):
             by = data.draw(st.sampled_from([-1, 0, 2, 0.5, 1e6, -1e-6, 1e200]))
             holder[last] = value * (int(by) if isinstance(value, int) else by)
         elif kind == "nest":
             holder[last] = _one_of([[value], {"a": value}, (value,), [value] * 4], data)
-        elif kind == "spot" and isinstance(value, torch.Tensor) and value.numel() and value.is_floating_point():
+        elif kind == "spot" and _is_small(value):
             flat = value.clone().flatten()
             flat[data.draw(st.integers(0, flat.numel() - 1))] = data.draw(
                 st.sampled_from([float("nan"), float("inf"), -1e30, 1e30, -1.0, 0.0])
@@ -89,6 +89,13 @@ def spoil(state: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
                 value = deepcopy(value)  # which the next change may change
             holder[last] = value
     return spoilt
+
+
+def _is_small(value: Any) -> bool:
+    """Whether it is a tensor that can be computed with, which not all of those above are."""
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.device.type == "meta":
+        return False
+    return value.is_floating_point() and 0 < value.numel() < 10_000
 
 
 def _one_of(things: list[Any], data: st.DataObject) -> Any:

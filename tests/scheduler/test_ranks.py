@@ -104,7 +104,7 @@ def test_kinds_of_numbers_mix(said: dict[str, str], name: str) -> None:
 )
 def test_the_rank_that_is_left_says_what_to_look_for(said: dict[str, str], name: str, other: str | None) -> None:
     assert said[f"{name} 0"].startswith(f"RuntimeError: {SENTENCE}")
-    assert "first error in the other ranks" in said[f"{name} 0"]
+    assert "first error in their output" in said[f"{name} 0"]
     assert said.get(f"{name} 1") == other
 
 

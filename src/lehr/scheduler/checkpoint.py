@@ -13,6 +13,7 @@ from lehr.budget.clock_state import ClockState
 from lehr.policy import Follow, Moment, Policy
 from lehr.scheduler import finishing
 from lehr.scheduler.inputs import as_factors
+from lehr.scheduler.param_groups import Factors, numbers
 from lehr.state.reading import Fields
 
 Difference = Literal["curve", "budget", "groups", "base_lrs"]
@@ -21,6 +22,9 @@ DIFFERENCES: Final[tuple[Difference, ...]] = ("curve", "budget", "groups", "base
 
 MOST_GROUPS: Final = 1_000_000
 """No optimizer has more."""
+
+LARGEST_RATE: Final = 3.4e38
+"""Larger ones are infinite in single precision."""
 
 _ADVICE: Final = {
     "curve": "the schedule changed",
@@ -198,19 +202,18 @@ class SchedulerState:
                 f"the checkpoint was finishing {tails} parameter groups from rates of their own, but there are "
                 f"{groups} here; accept 'budget' too, with the one that is left, or keep the groups"
             )
-        largest = max(self.factors, default=0.0) if isinstance(self.factors, tuple) else self.factors
-        if not largest * max(mine.base_lrs, default=0.0) < math.inf:
-            raise ValueError(f"the checkpoint: factors hold {largest:g}, which makes no finite rate")
+        _check_rates(self.factors, mine.base_lrs)
         return different
 
 
-def load_policy(policy: Policy, state: Mapping[str, Any], progress: float) -> None:
+def load_policy(policy: Policy, state: Mapping[str, Any], progress: float, base_lrs: Collection[float]) -> None:
     """Let a policy go on from its state, and ask it what it would do.
 
     Args:
         policy: whose state it is.
         state: what its `state_dict` returned.
         progress: where the run will be.
+        base_lrs: each group's rate at factor 1.
 
     Raises:
         ValueError: if it refuses, whatever it raises itself, or would give no rates; it may then be half loaded.
@@ -218,11 +221,19 @@ def load_policy(policy: Policy, state: Mapping[str, Any], progress: float) -> No
     try:
         policy.load_state_dict(state)
         if policy.follow is None:
-            as_factors(policy.factors(Moment(progress)), policy)
+            _check_rates(as_factors(policy.factors(Moment(progress)), policy), base_lrs)
     except ValueError:
         raise
     except Exception as error:  # a user's own policy raises what it likes
         raise ValueError(f"{policy!r} refuses its part of the checkpoint: {type(error).__name__}: {error}") from error
+
+
+def _check_rates(factors: Factors, base_lrs: Collection[float]) -> None:
+    """Whether the rates are finite in single precision too, which is what optimizers make of them."""
+    factors = numbers(factors)
+    largest = factors if isinstance(factors, float) else max(factors, default=0.0)
+    if not largest * max(base_lrs, default=0.0) <= LARGEST_RATE:
+        raise ValueError(f"the checkpoint: its factors go up to {largest:g}, which makes no finite rate")
 
 
 def _run(fields: Fields) -> Fingerprint:

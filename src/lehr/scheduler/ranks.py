@@ -99,7 +99,7 @@ def _together(what: str, collective: Callable[[], Any]) -> None:
         reason = (str(error).splitlines() or [""])[0]
         raise RuntimeError(
             f"rank {dist.get_rank()} of {dist.get_world_size()} could not agree with the others on {what}: another "
-            "rank has stopped, or did not call the scheduler here as this one did. Look for the first error in the other "
-            "ranks' output, and see that all of them call observe() and step() equally often with the same arguments "
+            "rank has stopped, or did not call the scheduler here as this one did. Look for the first error in their "
+            "output, and see that all of them call observe() and step() equally often with the same arguments "
             f"({reason})"
         ) from error

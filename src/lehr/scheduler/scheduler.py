@@ -328,7 +328,7 @@ class Scheduler(LRScheduler):
                 self.clock.rebudget(self._built_with, "jump")
             self._finish_along(None if "budget" in different else saved.finishing)
             if "curve" not in different:
-                load_policy(self.policy, saved.policy, self.clock.progress)
+                load_policy(self.policy, saved.policy, self.clock.progress, self.base_lrs)
             self._counter.restore(saved.updates)
             self._observed = saved.observed
             self._loaded_at[0] = self.clock.updates
