@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
-EXAMPLES = int(os.environ.get("LEHR_FUZZ", "20"))
+EXAMPLES = int(os.environ.get("LEHR_FUZZ", "10"))
 """How many examples of each kind: few by default, thousands to search."""
 
 DEEPEST = 8

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import itertools
 import multiprocessing
 import os
 import random
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -174,6 +177,36 @@ def test_a_part_that_refuses_leaves_all_as_they_were(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no, thank you"):
         checkpoints.resume()
     assert (model.weight.item(), box.value) == (7.0, 3)
+
+
+class Optimizing:
+    """A model, an optimizer and a scheduler that goes with no other base rate than its own."""
+
+    def __init__(self, lr: float) -> None:
+        self.model = torch.nn.Linear(1, 1)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=lr)
+        self.scheduler = lehr.Scheduler(self.optimizer, lehr.Linear(), lehr.Budget(steps=10))
+
+    def parts(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names}
+
+
+@pytest.mark.parametrize("names", list(itertools.permutations(("model", "optimizer", "scheduler"))))
+def test_parts_that_depend_on_each_other_are_put_back_in_any_order(tmp_path: Path, names: Sequence[str]) -> None:
+    saved, mine = Optimizing(0.1), Optimizing(0.1)
+    saved.optimizer.param_groups[0]["initial_lr"] = 0.3  # as no run of this scheduler had it
+    box = Box("no, thank you")
+    lehr.Checkpoints(tmp_path, **saved.parts(names), zbox=box).save(3)
+    before = [deepcopy(part.state_dict()) for part in mine.parts(names).values()]
+    with pytest.raises(ValueError, match="base learning rates changed|no, thank you"):
+        lehr.Checkpoints(tmp_path, **mine.parts(names), zbox=Box(1)).resume()
+    assert repr([part.state_dict() for part in mine.parts(names).values()]) == repr(before)
+
+
+def test_whatever_a_part_raises_is_one_kind_of_error(tmp_path: Path) -> None:
+    lehr.Checkpoints(tmp_path, model=torch.nn.Linear(2, 1)).save(1)
+    with pytest.raises(ValueError, match="(?s)model refuses its state .RuntimeError: .*size mismatch"):
+        lehr.Checkpoints(tmp_path, model=torch.nn.Linear(3, 1)).resume()
 
 
 def test_parts_can_be_told_what_to_accept(tmp_path: Path) -> None:
