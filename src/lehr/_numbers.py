@@ -56,8 +56,8 @@ def whole(value: object, least: int) -> int | None:
     >>> whole(3, 1), whole(3.0, 1), whole(0, 1), whole(True, 1)
     (3, None, None, None)
     """
-    number = plain(value)
-    return number if isinstance(number, int) and not isinstance(number, bool) and number >= least else None
+    number: object = plain(value)
+    return number if isinstance(number, int) and number >= least else None
 
 
 def floats(values: object) -> list[float] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,7 +33,10 @@ class Plateau(Policy):
         return {"best": self.best, "factor": torch.tensor(self.factor)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.best, self.factor = state["best"], float(state["factor"])
+        best, factor = float(state["best"]), float(state["factor"])
+        if math.isnan(best) or not 0.0 <= factor < math.inf:
+            raise ValueError(f"Plateau: best must be a number and factor one from 0; got {best} and {factor}")
+        self.best, self.factor = best, factor
 
     def __repr__(self) -> str:
         return "Plateau()"

@@ -17,7 +17,6 @@ import lehr
 from learned.looks import noted
 from lehr import Moment
 from lehr.learned.schedule import PRETRAINED
-from lehr.mlrsnet.policy import PRETRAINED as MLRSNET
 
 LOSSES = [2.3, 2.1, 1.7, 1.9, 1.0, 0.4, 0.05, 3.0, 0.5, 0.2]
 
@@ -61,6 +60,93 @@ def test_it_is_the_formula(losses: list[float], adaptive: bool, seed: int) -> No
     network = wild(seed)
     rates = lehr.LearnedSchedule(network).rates(losses, adaptive=adaptive)
     assert rates.tolist() == pytest.approx(by_hand(network, losses, adaptive=adaptive), rel=2e-4, abs=1e-9)
+
+
+@settings(max_examples=50)
+@given(
+    st.lists(
+        st.one_of(st.floats(1e-3, 1e3), st.sampled_from([0.0, -1.0, math.nan, math.inf])), min_size=1, max_size=30
+    ),
+    st.booleans(),
+    st.integers(0, 5),
+    st.data(),
+)
+def test_numbers_tensors_and_the_network_itself_agree(
+    losses: list[float], adaptive: bool, seed: int, data: st.DataObject
+) -> None:
+    """Also where a run changes from one kind of loss to the other."""
+    network = wild(seed)
+    policy = lehr.LearnedSchedule(network)
+    memory = network.start(torch.tensor(float(adaptive)))
+    policy.bind((torch.optim.Adam if adaptive else torch.optim.SGD)([torch.zeros(1)], lr=torch.tensor(1.0)))
+    for k, loss in enumerate(losses):
+        p = k / len(losses)
+        given = torch.tensor(loss) if data.draw(st.booleans()) else loss
+        factor = policy.factors(Moment(p, loss=given))
+        memory = network(torch.tensor(loss), torch.tensor(p), torch.tensor(float(adaptive)), memory)
+        assert float(factor) == pytest.approx(float(memory.level.exp()) * (1 - p), rel=2e-4)
+        assert isinstance(factor, torch.Tensor) == isinstance(given, torch.Tensor)
+
+
+def test_under_autocast_it_is_as_exact() -> None:
+    def rates() -> list[float]:
+        policy = lehr.LearnedSchedule(wild())
+        return [float(policy.factors(Moment(k / 10, loss=torch.tensor(loss)))) for k, loss in enumerate(LOSSES)]
+
+    exact = rates()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert rates() == exact
+
+
+def test_where_rates_are_numbers_a_tensor_for_the_loss_gives_numbers() -> None:
+    policy = lehr.LearnedSchedule(wild())
+    policy.bind(torch.optim.SGD([torch.zeros(1)], lr=1.0))
+    factors = [policy.factors(Moment(k / 10, loss=torch.tensor(loss))) for k, loss in enumerate(LOSSES)]
+    assert all(isinstance(factor, float) for factor in factors)
+    assert factors == pytest.approx(by_hand(wild(), LOSSES, adaptive=False), rel=1e-5)
+
+
+def state_after(losses: list[Any]) -> tuple[lehr.LearnedSchedule, dict[str, Any]]:
+    policy = lehr.LearnedSchedule(wild())
+    for k, loss in enumerate(losses):
+        policy.factors(Moment(k / 10, loss=loss))
+    return policy, policy.state_dict()
+
+
+@pytest.mark.parametrize("losses", [[], [math.nan], [2.0], [2.0, 1.0], [torch.tensor(math.nan)], [torch.tensor(2.0)]])
+def test_a_state_that_is_loaded_is_the_state_that_was_saved(losses: list[Any]) -> None:
+    used, state = state_after(losses)
+    fresh = lehr.LearnedSchedule(wild())
+    fresh.load_state_dict(state)
+    assert float(fresh.factors(Moment(0.5))) == float(used.factors(Moment(0.5)))
+    assert float(fresh.factors(Moment(0.6, loss=1.0))) == pytest.approx(
+        float(used.factors(Moment(0.6, loss=1.0))), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"memory": None, "adaptive": None}, {"memory": "text"}, {"memory": [1.0]}, {"memory": {}}, {"last": -1.0},
+        {"last": math.nan}, {"last": "now"}, {"adaptive": 3.0}, {"adaptive": True}, {"adaptive": 10**400},
+        *({"at": at, "to": to} for at, to in ((0, math.nan), (3, -0.1), (4, 8.0), (4, -math.inf), (6, 1.5), (1, 1e9))),
+    ],
+)  # fmt: skip
+def test_a_state_of_no_run_is_refused_and_nothing_changes(change: dict[str, Any], tensor: bool) -> None:
+    losses: list[Any] = [torch.tensor(loss) if tensor else loss for loss in LOSSES[:4]]
+    policy, state = state_after(losses)
+    before = policy.factors(Moment(0.5))
+    if "at" in change:
+        memory = state["memory"].clone() if tensor else list(state["memory"])
+        memory[change["at"]] = change["to"]
+        change = {"memory": memory}
+    with pytest.raises(ValueError, match="the state of LearnedSchedule"):
+        policy.load_state_dict({**state, **change})
+    assert policy.factors(Moment(0.5)) == before
+    for name in state:
+        with pytest.raises(ValueError, match=f"has no {name}"):
+            policy.load_state_dict({key: value for key, value in state.items() if key != name})
 
 
 def test_untrained_it_is_linear_from_a_tenth() -> None:
@@ -245,7 +331,7 @@ def test_other_and_damaged_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_weights_that_come_with_lehr_are_small_and_say_whence_they_are() -> None:
-    files = [*PRETRAINED.iterdir(), *MLRSNET.iterdir()]
+    files = [*PRETRAINED.iterdir(), *lehr.mlrsnet.policy.PRETRAINED.iterdir()]
     assert [file.name for file in files] == ["learned-schedule.safetensors", "mlr-snet.safetensors"]
     assert sum(file.stat().st_size for file in files) < 100_000
     learned, mlrsnet = lehr.LearnedSchedule.pretrained(), lehr.MLRSNet.pretrained()

@@ -160,6 +160,93 @@ def test_nothing_waits_for_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert scheduler.get_last_lr() == pytest.approx([0.1 * rates[-1]])
 
 
+def test_gamma_can_be_the_authors_own_to_the_last_digit() -> None:
+    """Their transfer: the whole set's mean loss where a third of the epochs begins, and num_epoch // 3 for that."""
+    torch.manual_seed(0)
+    networks = [lehr.mlrsnet.MLRSNetwork(hidden=8) for _ in range(3)]
+    epochs, updates, classes = 200, 2, 10
+    at = [0.0]  # the epoch, as the training set's loss would know it
+
+    def whole_set() -> float:
+        asked.append(at[0])
+        return 2.0 - at[0] / epochs
+
+    def formula(loss: float) -> float:
+        return abs(math.sqrt(loss) * math.log(loss * classes)) / classes**0.25 / 4.0
+
+    asked: list[float] = []
+    changes = (epochs // 3 / epochs, 2 * (epochs // 3) / epochs)
+    policy = lehr.MLRSNet(
+        *networks, gamma=lehr.mlrsnet.PublishedGamma(classes), stage_loss=whole_set, changes_at=changes
+    )
+    state, gamma = networks[0].start(), 0.0
+    for epoch in range(epochs):
+        at[0] = float(epoch)
+        stage = min(epoch // (epochs // 3), 2)  # as their loop counts
+        if epoch in (0, 66, 132):
+            gamma = formula(2.0 - epoch / epochs)
+        for update in range(updates):
+            loss = 1.0 + 0.1 * update
+            share, state = networks[stage](torch.tensor(loss), state)
+            progress = (epoch * updates + update) / (epochs * updates)
+            assert policy.factors(lehr.Moment(progress, loss=loss)) == pytest.approx(gamma * share.item(), rel=1e-6)
+    assert asked == [0.0, 66.0, 132.0]
+
+
+def test_a_number_for_gamma_takes_no_loss_of_the_whole_set() -> None:
+    policy = lehr.MLRSNet(lehr.mlrsnet.MLRSNetwork(4), gamma=0.5, stage_loss=lambda: 1 / 0)
+    assert policy.factors(lehr.Moment(0.0, loss=1.0)) < 0.5
+    policy = lehr.MLRSNet(
+        lehr.mlrsnet.MLRSNetwork(4), gamma=lehr.mlrsnet.PublishedGamma(3), stage_loss=lambda: math.nan
+    )
+    with pytest.raises(ValueError, match="stage_loss must give a finite loss; it gave nan"):
+        policy.factors(lehr.Moment(0.0, loss=1.0))
+
+
+def test_other_stages_are_another_schedule() -> None:
+    torch.manual_seed(0)
+    networks = [lehr.mlrsnet.MLRSNetwork(4) for _ in range(2)]
+    texts = [
+        repr(lehr.MLRSNet(*networks, **more))  # type: ignore[arg-type]
+        for more in ({}, {"changes_at": [0.3]}, {"changes_at": [0.4]}, {"stage_loss": _fixed_network})
+    ]
+    assert len(set(texts)) == 4
+
+
+@pytest.mark.parametrize("losses", [[], [2.0, 1.0, 3.0], [torch.tensor(2.0), torch.tensor(0.5)]])
+@pytest.mark.parametrize("gamma", [0.5, lehr.mlrsnet.PublishedGamma(3)])
+def test_a_state_that_is_loaded_is_the_state_that_was_saved(losses: list[Any], gamma: Any) -> None:
+    used, fresh = (lehr.MLRSNet(_fixed_network(), gamma=gamma) for _ in range(2))
+    for k, loss in enumerate(losses):
+        used.factors(lehr.Moment(k / 10, loss=loss))
+    fresh.load_state_dict(used.state_dict())
+    for moment in (lehr.Moment(0.5), lehr.Moment(0.5, loss=1.0)):
+        assert float(fresh.factors(moment)) == float(used.factors(moment))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stage": 1}, {"stage": -1}, {"stage": 0.0}, {"stage": None}, {"seen": -1}, {"seen": 10**400}, {"seen": "3"},
+        {"scale": -0.5}, {"scale": math.nan}, {"scale": 0.25}, {"scale": None}, {"share": -5}, {"share": 1.5},
+        {"share": torch.tensor(math.nan)}, {"share": torch.zeros(3)}, {"mean": math.inf}, {"mean": "low"},
+        {"h": torch.zeros(1, 5)}, {"h": torch.full((1, 4), 2.0)}, {"c": torch.full((1, 4), math.nan)},
+        {"c": torch.zeros(1).expand(10**9, 4)}, {"c": [0.0] * 4}, {"h": torch.zeros(1, 4, dtype=torch.int64)},
+        {"c": torch.zeros(1, 4).to_sparse()}, {"h": torch.zeros(1, 4, device="meta")},
+    ],
+)  # fmt: skip
+def test_a_state_of_no_run_is_refused_and_nothing_changes(change: dict[str, Any]) -> None:
+    policy = lehr.MLRSNet(_fixed_network(), gamma=0.5)
+    policy.factors(lehr.Moment(0.0, loss=1.0))
+    state = policy.state_dict()
+    with pytest.raises(ValueError, match=f"the state of MLRSNet: {next(iter(change))} must"):
+        policy.load_state_dict({**state, **change})
+    assert repr(policy.state_dict()) == repr(state)
+    for name in state:
+        with pytest.raises(ValueError, match=f"has no {name}"):
+            policy.load_state_dict({key: value for key, value in state.items() if key != name})
+
+
 @pytest.mark.parametrize("tensor", [False, True])
 def test_a_loss_that_is_no_number_is_passed_over(tensor: bool) -> None:
     torch.manual_seed(0)
@@ -222,23 +309,69 @@ def _hostile(tmp_path: Path) -> dict[str, Path]:
     content = good.read_bytes()
     from safetensors.torch import save_file
 
-    files = {name: tmp_path / name for name in ("truncated", "empty", "pickle", "foreign", "other", "shape", "nan")}
+    from lehr.state.weight_files import write_weights
+
+    files = {
+        name: tmp_path / name for name in ("truncated", "empty", "pickle", "foreign", "deep", "unsealed", "flipped")
+    }
     files["truncated"].write_bytes(content[: len(content) // 2])
     files["empty"].write_bytes(b"")
     files["pickle"].write_bytes(pickle.dumps(Evil(), protocol=2))
     save_file({"w": torch.ones(2)}, files["foreign"])
-    header = {"format": 1, "kind": "mlr-snet", "hidden": 4, "cell": "meta-test", "networks": 1, "loss_scale": 1.0}
-    save_file({"w": torch.ones(2)}, files["other"], {"lehr": json.dumps({**header, "kind": "else", "about": {}})})
-    save_file({"w": torch.ones(2)}, files["shape"], {"lehr": json.dumps({**header, "about": {}})})
-    weights = lehr.mlrsnet.MLRSNetwork(4).state_dict()
-    for name, change in (("hidden", {"hidden": 40_000}), ("many", {"networks": 10**6}), ("true", {"networks": True})):
-        files[name] = tmp_path / name
-        told = {"lehr": json.dumps({**header, "about": {}, **change})}
-        save_file({f"0.{key}": value for key, value in weights.items()}, files[name], told)
-    files["deep"] = tmp_path / "deep"
     save_file({"w": torch.ones(2)}, files["deep"], {"lehr": "[" * 100_000})
-    save_file({"w": torch.tensor([math.nan])}, files["nan"], {"lehr": json.dumps({**header, "about": {}})})
+    flipped = bytearray(content)
+    flipped[-10] ^= 1
+    files["flipped"].write_bytes(flipped)
+    header = {
+        "kind": "mlr-snet", "hidden": 4, "cell": "meta-test", "networks": 1, "loss_scale": 1.0, "about": {},
+    }  # fmt: skip
+    weights = {f"0.{name}": value for name, value in lehr.mlrsnet.MLRSNetwork(4).state_dict().items()}
+    save_file(weights, files["unsealed"], {"lehr": json.dumps({"format": 2, **header})})
+    headers: dict[str, dict[str, Any]] = {
+        "other": {"kind": "else"}, "hidden": {"hidden": 40_000}, "wrong hidden": {"hidden": 6},
+        "many": {"networks": 10**6},
+        "two": {"networks": 2}, "true": {"networks": True}, "none": {"networks": 0}, "cell": {"cell": "ifgo"},
+        "scale": {"loss_scale": 10**400}, "negative scale": {"loss_scale": -1.0}, "text": {"loss_scale": "1"},
+        "about": {"about": [1]},
+    }  # fmt: skip
+    for name, change in headers.items():
+        files[name] = tmp_path / name
+        write_weights(files[name], weights, {**header, **change})
+    tensors: dict[str, dict[str, torch.Tensor]] = {
+        "shape": {"w": torch.ones(2)}, "nan": {**weights, "0.output.bias": torch.tensor([math.nan])},
+        "infinite": {**weights, "0.output.bias": torch.tensor([math.inf])},
+        "steep": {**weights, "0.output.bias": torch.tensor([1e30])},
+        "wide": {"0.output.weight": torch.ones(1, 3_000)}, "whole": {**weights, "0.output.bias": torch.tensor([1])},
+        "more": {**weights, "1.output.bias": torch.ones(1)}, "three": {**weights, "0.output.bias": torch.ones(1, 1, 1)},
+    }  # fmt: skip
+    for name, held in tensors.items():
+        files[name] = tmp_path / name
+        write_weights(files[name], held, header)
     return files
+
+
+def test_a_small_file_cannot_claim_a_large_network(tmp_path: Path) -> None:
+    """12 kB whose one tensor says that the state has 3,000 numbers, which would be a gigabyte of weights."""
+    from lehr.state.weight_files import write_weights
+
+    resource = pytest.importorskip("resource")
+    header = {"kind": "mlr-snet", "hidden": 3_000, "cell": "meta-test", "networks": 1, "loss_scale": 1.0, "about": {}}
+    write_weights(tmp_path / "wide", {"0.output.weight": torch.ones(1, 3_000)}, header)
+    write_weights(tmp_path / "learned", {"leave.weight": torch.ones(1, 3_000_000)}, {"kind": "learned-schedule"})
+    theirs = published()
+    theirs["layer3.weight"] = torch.zeros(1, 1).expand(1, 2**24)
+    torch.save(theirs, tmp_path / "theirs.pth")
+    expanded = {name: torch.zeros(1).expand(2**30) for name in NAMES}
+    torch.save(expanded, tmp_path / "expanded.pth")
+    torch.save(expanded, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for name in ("wide", "learned"):
+        with pytest.raises(ValueError, match=name):
+            (lehr.MLRSNet if name == "wide" else lehr.LearnedSchedule).load(tmp_path / name)
+    for name in ("theirs.pth", "expanded.pth", "old.pth"):
+        with pytest.raises(ValueError, match=name):
+            lehr.MLRSNet.from_published(tmp_path / name, cell="meta-test")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17  # kilobytes
 
 
 def test_hostile_and_damaged_files_are_refused(tmp_path: Path) -> None:
@@ -258,6 +391,9 @@ def test_hostile_and_damaged_files_are_refused(tmp_path: Path) -> None:
         (lambda state: state.pop("layer3.bias"), "it should hold"),
         (lambda state: state.update({"layer3.weight": torch.ones(1, 49)}), "not a published MLR-SNet"),
         (lambda state: state.update({"layer3.bias": "text"}), "should be tensors"),
+        (lambda state: state.update({"layer3.bias": torch.tensor([math.nan])}), "not finite"),
+        (lambda state: state.update({"layer3.bias": torch.zeros(1).to_sparse()}), "impossible shape"),
+        (lambda state: state.update({name: value[:0] for name, value in state.items()}), "not a published|impossible"),
     ],
 )
 def test_other_state_dicts_are_refused(change: Callable[[Any], Any], message: str, tmp_path: Path) -> None:
@@ -280,6 +416,14 @@ def test_every_name_has_a_place() -> None:
         (lambda: lehr.MLRSNet(lehr.mlrsnet.MLRSNetwork(4), lehr.mlrsnet.MLRSNetwork(6)), "same cell and hidden"),
         (lambda: lehr.MLRSNet(lehr.mlrsnet.MLRSNetwork(4), gamma=0.0), "gamma"),
         (lambda: lehr.MLRSNet(lehr.mlrsnet.MLRSNetwork(4), loss_scale=0.0), "loss_scale"),
+        (lambda: lehr.MLRSNet(lehr.mlrsnet.MLRSNetwork(4), loss_scale=10**400), "loss_scale"),
+        (lambda: lehr.MLRSNet(lehr.mlrsnet.MLRSNetwork(4), gamma="large"), "gamma"),
+        (lambda: lehr.MLRSNet(lehr.mlrsnet.MLRSNetwork(4), stage_loss=2.3), "stage_loss"),
+        (lambda: lehr.MLRSNet(lehr.mlrsnet.MLRSNetwork(4), changes_at=[0.5]), "changes_at"),
+        (lambda: lehr.MLRSNet(*[lehr.mlrsnet.MLRSNetwork(4)] * 3, changes_at=[0.5, 0.4]), "changes_at"),
+        (lambda: lehr.MLRSNet(*[lehr.mlrsnet.MLRSNetwork(4)] * 2, changes_at=[1.0]), "changes_at"),
+        (lambda: lehr.MLRSNet(*[lehr.mlrsnet.MLRSNetwork(4)] * 2, changes_at=0.5), "changes_at"),
+        (lambda: lehr.MLRSNet(*[lehr.mlrsnet.MLRSNetwork(4)] * 2, changes_at=["x"]), "changes_at"),
         (lambda: lehr.mlrsnet.MLRSNetwork(1), "hidden"),
         (lambda: lehr.mlrsnet.MLRSNetwork(cell="ifgo"), "cell"),  # type: ignore[arg-type]
         (lambda: lehr.mlrsnet.PublishedGamma(1), "classes"),

@@ -122,6 +122,7 @@ def test_a_checkpoint_remembers(unit: str) -> None:
     rest = train(scheduler)
     again = start()  # the script is the same as before
     again.load_state_dict(state)
+    again.clock.start()
     assert train(again) == rest
     assert len(rest) == 7
     assert again.budget == scheduler.budget

@@ -457,7 +457,7 @@ class TestResume:
 
     def test_what_is_no_checkpoint_is_refused(self) -> None:
         scheduler = Scheduler(sgd(), Linear(), Budget(steps=10))
-        with pytest.raises(ValueError, match=r"no checkpoint of a lehr.Scheduler: it has no base_lrs, budget"):
+        with pytest.raises(ValueError, match=r"no checkpoint of a lehr.Scheduler: it has no clock, policy"):
             scheduler.load_state_dict({"last_epoch": 3})
         with pytest.raises(ValueError, match="accept takes curve, budget, groups, base_lrs; got 'horizon'"):
             scheduler.load_state_dict(scheduler.state_dict(), accept="horizon")
@@ -672,6 +672,7 @@ def test_policies_see_a_loss_without_its_graph() -> None:
 def test_seconds_leave_out_pauses() -> None:
     time = [0.0]
     scheduler = Scheduler(sgd(), Linear(), Budget(seconds=10), now=lambda: time[0])
+    scheduler.clock.start()
     time[0] += 4
     with scheduler.paused():
         time[0] += 100

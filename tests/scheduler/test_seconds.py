@@ -42,9 +42,11 @@ def run(seconds: Callable[[int], float], watch: Watch, scheduler: lehr.Scheduler
 
 def made(watch: Watch, schedule: lehr.Schedule | None = None, **arguments: int) -> lehr.Scheduler:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    return lehr.Scheduler(
+    scheduler = lehr.Scheduler(
         optimizer, schedule or lehr.Linear(), lehr.Budget(seconds=DEADLINE), now=watch, **arguments  # type: ignore[arg-type]
     )  # fmt: skip
+    scheduler.clock.start()  # so that the first batch counts too
+    return scheduler
 
 
 @pytest.mark.parametrize("name", UPDATES)

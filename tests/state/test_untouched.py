@@ -172,6 +172,7 @@ def test_time_stands_still_for_an_attached_scheduler() -> None:
     time = [0.0]
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(seconds=100), now=lambda: time[0])
+    scheduler.clock.start()
     with lehr.untouched(optimizer):
         time[0] += 50.0
     time[0] += 10.0

@@ -51,7 +51,7 @@ class Budget:
 
     A step is one update of the optimizer, however many batches it accumulated. Samples and tokens are counted over all
     ranks; if every update uses the same number, say it here, else tell `scheduler.observe(samples=...)` before each
-    `scheduler.step()`. Seconds follow a monotonic clock that starts when the scheduler is built.
+    `scheduler.step()`. Seconds follow a monotonic clock that starts when the optimizer's first update begins.
 
     Args:
         steps: updates, above 0.

@@ -6,10 +6,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from copy import copy
+from dataclasses import replace
 from typing import Any, Literal
 
 from lehr.budget.budget import Budget
+from lehr.budget.clock_state import ClockState, progress_at
+from lehr.budget.stopwatch import Stopwatch
 
 Rebudgeting = Literal["continue", "jump"]
 
@@ -25,12 +28,12 @@ class Clock:
         progress = p0 + (1 - p0) (spent - s0) / (total - s0)
 
     with p0 = s0 = 0 until the budget is changed with `how="continue"`; without an end, p0 + (spent - s0) / total.
-    Steps and epochs count updates; samples and tokens add up what each update used; seconds follow `now`, except while
-    `paused()`.
+    Steps and epochs count updates; samples and tokens add up what each update used; seconds follow `now` from the first
+    update on (or from `start()`), except while `paused()`. What is spent never becomes less, whatever `now` does.
 
     Args:
         budget: what there is to spend.
-        now: a clock in seconds that never goes back.
+        now: a clock in seconds; readings that are not a number are passed over, and infinite ones refused.
         agree: for seconds, turns this process's elapsed time into the one that all processes use.
         agree_every: after how many updates to ask `agree` again, at least 1; in between, the time stands still.
 
@@ -48,13 +51,10 @@ class Clock:
     ) -> None:
         self.spent: float = 0
         self.updates = 0
-        self._now = now
+        self._watch = Stopwatch(now)
         self._agree = agree
         self._agree_every = agree_every
         self._unasked = 0
-        self._banked = 0.0
-        self._since = now()
-        self._pauses = 0
         self._spent_at_turn: float = 0
         self._progress_at_turn = 0.0
         self._turned = False
@@ -76,12 +76,7 @@ class Clock:
         """The progress that belongs to an amount spent."""
         if not self._turned:
             return spent / self._total
-        if self.budget.endless:
-            return self._progress_at_turn + (spent - self._spent_at_turn) / self._total
-        if self._total <= self._spent_at_turn:  # cut to less than was spent
-            return max(1.0, spent / self._total)
-        ahead = (spent - self._spent_at_turn) / (self._total - self._spent_at_turn)
-        return self._progress_at_turn + (1.0 - self._progress_at_turn) * ahead
+        return progress_at(spent, self.budget, self._spent_at_turn, self._progress_at_turn)
 
     @property
     def remaining(self) -> float:
@@ -93,6 +88,13 @@ class Clock:
         """Whether the budget is spent."""
         return not self.budget.endless and self.spent >= self._total * (1.0 - 1e-12)
 
+    def start(self) -> None:
+        """Let seconds count from here on; the scheduler does so when the optimizer's first update begins.
+
+        Call it yourself for what comes before that to count, such as loading, compiling or the first batch.
+        """
+        self._watch.start()
+
     def tick(self, updates: int = 1, amount: float | None = None) -> None:
         """Spend what `updates` updates cost.
 
@@ -103,6 +105,7 @@ class Clock:
         Raises:
             ValueError: if the budget counts samples or tokens and nobody said how many.
         """
+        self._watch.start()
         if amount is not None:
             self.spent += amount
         elif self._each is not None:
@@ -111,7 +114,7 @@ class Clock:
             self._unasked += updates
             if self._unasked >= self._agree_every:
                 self._unasked = 0
-                self.spent = self._agree(self.elapsed())
+                self._meet()
         else:
             unit = self.budget.unit
             raise ValueError(
@@ -121,19 +124,17 @@ class Clock:
         self.updates += updates
 
     def elapsed(self) -> float:
-        """Seconds since the start, on this process's own clock and without pauses."""
-        return self._banked if self._pauses else self._banked + (self._now() - self._since)
+        """Seconds since the first update, on this process's own clock and without pauses."""
+        return self._watch.seconds()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Time inside does not count, for evaluation and checkpointing."""
-        self._banked = self.elapsed()
-        self._pauses += 1
+        self._watch.pause()
         try:
             yield
         finally:
-            self._pauses -= 1
-            self._since = self._now()
+            self._watch.go_on()
 
     def rebudget(self, budget: Budget, how: Rebudgeting) -> None:
         """Go on under another budget in the same unit.
@@ -177,8 +178,11 @@ class Clock:
         if self.finished:
             raise ValueError("finish_by: the budget is spent, so nothing is left to anneal; see rebudget")
         progress = self.progress % 1.0 if self.budget.endless else self.progress
-        if left.unit == "seconds":  # from now on, not from the last update
-            self.spent = self._agree(self.elapsed())
+        if left.unit == "seconds":  # from now on, not from the last update, nor from the first
+            if not self._seconds:
+                self.spent = 0.0
+            self._watch.start()
+            self._meet()
         elif left.counted != self.budget.counted:
             self.spent = self.updates if left.counted == "updates" else 0
         self._turn(progress, self.spent)
@@ -188,31 +192,61 @@ class Clock:
         total: Any = {"epochs": None, unit: self.spent + left.total}
         self._measure_by(replace(left, **known, **total))
 
+    def _meet(self) -> None:
+        """Spend the time that all processes agree on; what is spent stays spent."""
+        agreed = self._agree(self.elapsed())
+        self.spent = max(self.spent, agreed)  # in this order, which passes over what is not a number
+
     def _turn(self, progress: float, spent: float) -> None:
         """From here on, the rest of the curve belongs to the rest of the budget."""
         self._progress_at_turn = progress
         self._spent_at_turn = spent
         self._turned = bool(progress or spent)
 
+    @property
+    def state(self) -> ClockState:
+        """What is spent, of what budget, and where that was changed."""
+        return ClockState(
+            self.budget, self.spent, self.updates, self._spent_at_turn, self._progress_at_turn,
+            self.elapsed() if self._seconds else None,
+        )  # fmt: skip
+
     def state_dict(self) -> dict[str, Any]:
-        """What is spent, of what budget, and where that was changed: plain numbers and text."""
-        return {
-            "budget": {name: value for name, value in asdict(self.budget).items() if value is not None},
-            "elapsed": self.elapsed(),
-            "spent": self.spent,
-            "updates": self.updates,
-            "spent_at_turn": self._spent_at_turn,
-            "progress_at_turn": self._progress_at_turn,
-        }
+        """The state as plain numbers and text; no clock is read for it unless the budget is in seconds."""
+        return self.state.as_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`, under the budget it was saved with; time since it was saved does not count."""
-        self._measure_by(Budget(**state["budget"]))
-        self.spent = state["spent"]
-        self.updates = int(state["updates"])
-        self._turn(state["progress_at_turn"], state["spent_at_turn"])
+        """Go on from what `state_dict` returned, as `load` does.
+
+        Raises:
+            ValueError: if it is anything else; then nothing changes.
+        """
+        self.load(ClockState.read(state))
+
+    def load(self, state: ClockState) -> None:
+        """Go on from `state`, under the budget it was saved with; time since it was saved does not count.
+
+        How many samples or tokens an update uses is no part of that: batches and machines may be others than before, so
+        what this clock's own budget says, or that it says nothing, holds from here on.
+        """
+        budget, own = state.budget, self.budget
+        if budget.unit == own.unit and budget.unit in ("samples", "tokens"):
+            budget = replace(budget, samples_per_step=own.samples_per_step, tokens_per_step=own.tokens_per_step)
+        self._measure_by(budget)
+        self.spent = state.spent
+        self.updates = state.updates
+        self._turn(state.progress_at_turn, state.spent_at_turn)
         self._unasked = 0
-        if self._seconds:  # what was not agreed on yet when it was saved has been spent all the same
-            self.spent = max(self.spent, state["elapsed"])
-        self._banked = float(self.spent if self._seconds else state["elapsed"])
-        self._since = self._now()
+        if state.elapsed is not None:  # what was not agreed on yet when it was saved has been spent all the same
+            self.spent = max(self.spent, state.elapsed)
+            self._watch.set(self.spent)
+
+    def keep(self) -> Callable[[], None]:
+        """Note everything about this clock; calling what is returned puts it back."""
+        attributes = dict(vars(self))
+        watch = copy(self._watch)
+
+        def put_back() -> None:
+            vars(self).update(attributes, _watch=watch)
+
+        return put_back

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
+
+import lehr
 
 SYSTEM = Path("/usr/share/datasets")
 
@@ -48,18 +49,7 @@ def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
 
 def write(path: Path, fill: Callable[[Path], Any]) -> None:
     """Let `fill` write a file beside `path`, then put it in its place in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    try:
-        fill(part)
-        with part.open("rb") as written:
-            os.fsync(written.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    lehr.state.write_atomically(path, fill)
 
 
 def _finite(value: Any) -> Any:

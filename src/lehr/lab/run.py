@@ -156,6 +156,7 @@ def train(
     passes, due = 0, 1
     scheduler = lehr.Scheduler(loop.training, policy, budget_for(task, data, settings.budget).scaled(share))
     probe = loop.probe() if "loss_at" in scheduler.policy.needs else None
+    scheduler.clock.start()
     while not scheduler.finished:
         loss = loop.training.backward()
         losses.append(loss.item())

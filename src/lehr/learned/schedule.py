@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,14 +12,22 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lehr.learned.network import BudgetNetwork, Memory
+from lehr.learned.inference import FIRST, LEVEL, PLACES, Numbers, OnNumbers, OnTensors, start
+from lehr.learned.network import FARTHEST, BudgetNetwork
 from lehr.policy import Moment, Policy
-from lehr.state.weight_files import digest, read_weights, write_weights
+from lehr.state.reading import Fields
+from lehr.state.weight_files import check_fit, digest, read_weights, write_weights
 
 PRETRAINED: Final = Path(__file__).parent / "pretrained"
 """Where the weights are that come with lehr."""
 
 KIND: Final = "learned-schedule"
+
+WIDEST: Final = 4_096
+"""No file holds a wider network."""
+
+LOG: Final = 800.0
+"""No logarithm of a loss is larger."""
 
 FINEST: Final = 0.9e-4
 """Losses closer together than that share of the budget are passed over: ten thousand looks a run are enough."""
@@ -59,14 +68,16 @@ class LearnedSchedule(Policy):
         self.network = network.requires_grad_(False)
         self.header = dict(header or {})
         self._optimizer: Any = None
+        self._looked_at = False
         self._start(adaptive=0.0)
 
     def _start(self, adaptive: float) -> None:
         self._adaptive = adaptive
-        self._memory: Memory = self.network.start(torch.full_like(self.network.begin[0], adaptive))
-        self._held: Tensor | float = float(self._memory.level.exp())
+        self._memory: Numbers | Tensor = start(self.network, adaptive)
         self._last: float | None = None
         self._loaded = False
+        self._numbers: OnNumbers | None = None
+        self._tensors: OnTensors | None = None
 
     # -- as a policy ------------------------------------------------------------------------------------------------
 
@@ -75,35 +86,70 @@ class LearnedSchedule(Policy):
             divides = any("eps" in group or "betas" in group for group in optimizer.param_groups)
             self._start(adaptive=float(divides))
         self._optimizer = optimizer
+        self._looked_at = not any(isinstance(group["lr"], Tensor) for group in optimizer.param_groups)
 
     def factors(self, moment: Moment) -> Any:
         if moment.loss is not None:
             self._observe(moment.loss, moment.progress)
-        return self._held * max(0.0, 1.0 - moment.progress)
+        level = self._memory[LEVEL]
+        return (level.exp() if isinstance(level, Tensor) else math.exp(level)) * max(0.0, 1.0 - moment.progress)
 
     @torch.no_grad()
     def _observe(self, loss: Any, progress: float) -> None:
-        given = loss if isinstance(loss, Tensor) else torch.tensor(float(loss))
         if self._last is not None and 0.0 <= progress - self._last < FINEST:
             return
         self._last = progress
-        given = given.detach().to(self.network.begin.dtype).reshape(())
-        if self.network.begin.device != given.device:
-            self.network.to(given.device)
-        memory = Memory(*(one.to(given.device) for one in self._memory))
-        at, adaptive = torch.full_like(given, min(progress, 1.0)), torch.full_like(given, self._adaptive)
-        with torch.autocast(given.device.type, enabled=False):
-            self._memory = self.network(given, at, adaptive, memory)
-        held = self._memory.level.exp()
-        self._held = held if isinstance(loss, Tensor) else float(held)
+        at = min(progress, 1.0)
+        if not isinstance(loss, Tensor) or self._looked_at:  # rates that are numbers need one in any case
+            if self._numbers is None:
+                self._numbers = OnNumbers(self.network, self._adaptive)
+            numbers = self._memory if isinstance(self._memory, tuple) else _as_numbers(self._memory.tolist())
+            self._memory = self._numbers(float(loss), at, numbers)
+            return
+        given = loss if loss.dtype == torch.float32 else loss.float()
+        if self._tensors is None or self._tensors.device != given.device:
+            self._tensors = OnTensors(self.network, self._adaptive, given.device)
+        memory = self._memory
+        if not isinstance(memory, Tensor) or memory.device != given.device:
+            memory = torch.as_tensor(memory, dtype=torch.float32, device=given.device)
+        self._memory = self._tensors(given if given.ndim == 0 else given.reshape(()), at, memory)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self._memory._asdict(), "adaptive": self._adaptive, "held": self._held, "last": self._last}
+        numbers = self._memory
+        memory = numbers if isinstance(numbers, Tensor) else None if math.isnan(numbers[FIRST]) else list(numbers)
+        return {"memory": memory, "adaptive": self._adaptive, "last": self._last}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._memory = Memory(*(state[name] for name in Memory._fields))
-        self._adaptive, self._held, self._last = state["adaptive"], state["held"], state["last"]
-        self._loaded = True
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            ValueError: if it is anything else; then nothing changes.
+        """
+        fields = Fields("the state of LearnedSchedule", state)
+        adaptive = fields.number("adaptive", 0.0, 1.0)
+        last = None if fields.any("last") is None else fields.number("last", 0.0)
+        memory = self._memory_in(fields, adaptive)
+        self._start(adaptive)
+        self._memory, self._last, self._loaded = memory, last, True
+
+    def _memory_in(self, fields: Fields, adaptive: float) -> Numbers | Tensor:
+        memory = fields.any("memory")
+        if memory is None:
+            return start(self.network, adaptive)
+        if isinstance(memory, Tensor):
+            if memory.shape == (len(PLACES),) and bool(memory[FIRST].isnan()):  # on a device, where nobody could know
+                return torch.tensor(start(self.network, adaptive), device=memory.device)
+            numbers = tuple(fields.tensor("memory", (len(PLACES),)).tolist())
+        else:
+            numbers = fields.numbers("memory", len(PLACES))
+        farthest = max(FARTHEST, *map(abs, self.network.begin.tolist()))
+        bounds = (LOG, LOG, LOG, 2.0 * LOG, farthest, LOG, 1.0)
+        low = (-LOG, -LOG, -LOG, 0.0, -farthest, -LOG, 0.0)
+        if len(numbers) != len(PLACES) or not all(
+            least <= number <= most for least, number, most in zip(low, numbers, bounds, strict=True)
+        ):
+            raise fields.error("memory", f"what a schedule remembers: {', '.join(PLACES)}", memory)
+        return memory if isinstance(memory, Tensor) else _as_numbers(numbers)
 
     def __repr__(self) -> str:
         return f"LearnedSchedule({self.network.hidden} hidden, weights {digest(self.network.state_dict())[:12]})"
@@ -143,10 +189,8 @@ class LearnedSchedule(Policy):
         """
         tensors, header = read_weights(Path(path), KIND)
         try:
-            network = BudgetNetwork(tensors["leave.weight"].shape[-1])
-            network.load_state_dict(tensors)
-            return cls(network, header=header["about"])
-        except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
+            return cls(_network(tensors), header=Fields("its header", header).table("about"))
+        except ValueError as error:
             raise ValueError(f"{path} holds no learned schedule: {error}") from None
 
     @classmethod
@@ -157,3 +201,24 @@ class LearnedSchedule(Policy):
         ['SGD with momentum 0.9', 'AdamW']
         """
         return cls.load(PRETRAINED / "learned-schedule.safetensors")
+
+
+def _network(tensors: Mapping[str, Tensor]) -> BudgetNetwork:
+    """The network of a file, made only once its tensors are known to be all of it."""
+    last = tensors.get("leave.weight")
+    hidden = 0 if last is None else last.shape[-1]
+    if not 1 <= hidden <= WIDEST:
+        raise ValueError(f"leave.weight must say how wide the network is, from 1 to {WIDEST}")
+    with torch.device("meta"):
+        expected = BudgetNetwork(hidden).state_dict()
+    check_fit(tensors, expected)
+    if bool((tensors["begin"].abs() > FARTHEST).any()):
+        raise ValueError(f"begin must lie between -{FARTHEST:g} and {FARTHEST:g}")
+    network = BudgetNetwork(hidden)
+    network.load_state_dict(tensors)
+    return network
+
+
+def _as_numbers(values: Sequence[float]) -> Numbers:
+    short, middle, long, spread, level, first, progress = values
+    return short, middle, long, spread, level, first, progress

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -11,12 +14,14 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from lehr.mlrsnet.network import Cell, MLRSNetwork, State
+from lehr.mlrsnet.network import CELLS, Cell, MLRSNetwork, State
 from lehr.mlrsnet.published import read_published
 from lehr.policy import Moment, Policy
-from lehr.state.weight_files import digest, read_weights, write_weights
+from lehr.state.reading import Fields
+from lehr.state.weight_files import check_fit, digest, read_weights, write_weights
 
 Gamma = float | Callable[[float], float]
+StageLoss = Callable[[], float]
 
 PRETRAINED: Final = Path(__file__).parent / "pretrained"
 """Where the weights are that come with lehr."""
@@ -24,6 +29,9 @@ PRETRAINED: Final = Path(__file__).parent / "pretrained"
 KIND: Final = "mlr-snet"
 MOST_NETWORKS: Final = 64
 """No file holds more."""
+
+WIDEST: Final = 1_024
+"""No file holds a larger state."""
 
 MEMORY: Final = 100.0
 """Over how many updates the loss is averaged that a new stage takes its scale from."""
@@ -37,15 +45,22 @@ class MLRSNet(Policy):
     With several networks each has its equal share of the run, as in the authors' transfer protocol (weights from early,
     middle and late in meta-training); the state goes on from one to the next, and gamma is found anew.
 
+        stage k begins at k / n of the run, or at changes_at[k - 1]
+
     Give it `scheduler.observe(loss=...)` at every update. With tensors for the loss and the optimizer's rates and a
     number for gamma, nothing waits for the device; a function for gamma is asked at the start of a stage.
 
     Args:
         networks: one or more, for equal shares of the budget.
         gamma: the scale of the factors: a number above 0, or a function of the mean training loss such as
-            `PublishedGamma`, which gives learning rates, so that the base rate of the optimizer should be 1. It is told
-            the first loss, and at later stages the mean of the last hundred or so.
+            `PublishedGamma`, which gives learning rates, so that the base rate of the optimizer should be 1. It gets
+            `stage_loss()`; without one the first loss, and at later stages the mean of the last hundred or so, which
+            costs nothing, and is above the loss of the whole set where that falls fast.
         loss_scale: what losses are divided by before the network sees them; the authors take ln(vocabulary) for text.
+        stage_loss: gives the mean loss over the whole training set, as the authors take it, when a stage begins: a pass
+            over the data, the same number on all ranks. It is not called where gamma is a number.
+        changes_at: at which progress each network after the first takes over, ascending between 0 and 1; equal shares
+            if not given. The authors change at whole epochs: for 3 networks and 200 epochs at (66 / 200, 132 / 200).
         header: how the networks came about, kept in files.
 
     Raises:
@@ -66,12 +81,17 @@ class MLRSNet(Policy):
         *networks: MLRSNetwork,
         gamma: Gamma = 1.0,
         loss_scale: float = 1.0,
+        stage_loss: StageLoss | None = None,
+        changes_at: Sequence[float] | None = None,
         header: Mapping[str, Any] | None = None,
     ) -> None:
         _check(networks, gamma, loss_scale)
+        _check_stages(len(networks), stage_loss, changes_at)
         self.networks = tuple(network.requires_grad_(False) for network in networks)
         self.gamma = gamma
         self.loss_scale = loss_scale
+        self.stage_loss = stage_loss
+        self.changes_at = None if changes_at is None else tuple(map(float, changes_at))
         self.header = dict(header or {})
         self._optimizer: Any = None
         self._start_afresh()
@@ -80,7 +100,7 @@ class MLRSNet(Policy):
         first = self.networks[0]
         self._stage = 0
         self._state: State = first.start()
-        self._scale: float | None = None if callable(self.gamma) else self.gamma
+        self._scale: float | None = None if callable(self.gamma) else float(self.gamma)
         self._share: Tensor | float = float(torch.sigmoid(first.output.bias).detach())
         self._mean: Tensor | float = 0.0
         self._seen = 0
@@ -114,15 +134,28 @@ class MLRSNet(Policy):
 
     def _network_for(self, progress: float, loss: Tensor) -> MLRSNetwork:
         """The network of the stage, on the device of the loss; with it a new scale, if the stage is new."""
-        stage = min(int(progress * len(self.networks) + 1e-9), len(self.networks) - 1)
+        stage = self._stage_at(progress)
         if callable(self.gamma) and (self._scale is None or stage != self._stage):
-            self._scale = float(self.gamma(float(loss if not self._seen else self._mean)))
+            self._scale = float(self.gamma(self._loss_of_stage(loss)))
         self._stage = stage
         network = self.networks[stage]
         if network.output.weight.device != loss.device:
             network.to(loss.device)
         self._state = (self._state[0].to(loss.device), self._state[1].to(loss.device))
         return network
+
+    def _stage_at(self, progress: float) -> int:
+        if self.changes_at is not None:
+            return bisect_right(self.changes_at, progress + 1e-9)
+        return min(int(progress * len(self.networks) + 1e-9), len(self.networks) - 1)
+
+    def _loss_of_stage(self, loss: Tensor) -> float:
+        if self.stage_loss is None:
+            return float(loss if not self._seen else self._mean)
+        given = float(self.stage_loss())
+        if not math.isfinite(given):
+            raise ValueError(f"MLRSNet: stage_loss must give a finite loss; it gave {given!r}")
+        return given
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -131,16 +164,28 @@ class MLRSNet(Policy):
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._stage, self._state = state["stage"], (state["h"], state["c"])
-        self._scale, self._share = state["scale"], state["share"]
-        self._mean, self._seen = state["mean"], state["seen"]
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            ValueError: if it is anything else; then nothing changes.
+        """
+        fields, shape = Fields("the state of MLRSNet", state), (1, self.networks[0].hidden)
+        stage = fields.whole("stage", 0, len(self.networks) - 1)
+        h, c = fields.tensor("h", shape, -1.0, 1.0), fields.tensor("c", shape)
+        scale = None if callable(self.gamma) and fields.any("scale") is None else fields.number("scale", 0.0)
+        share, mean = fields.scalar("share", 0.0, 1.0), fields.scalar("mean")
+        seen = fields.whole("seen")
+        if not callable(self.gamma) and scale != float(self.gamma):
+            raise fields.error("scale", f"this schedule's gamma, {self.gamma!r}", scale)
+        self._stage, self._state, self._scale = stage, (h, c), scale
+        self._share, self._mean, self._seen = share, mean, seen
 
     def __repr__(self) -> str:
         weights = {f"{i}.{name}": t for i, one in enumerate(self.networks) for name, t in one.state_dict().items()}
         first, gamma = self.networks[0], getattr(self.gamma, "__qualname__", repr(self.gamma))
         return (
             f"MLRSNet({len(self.networks)} of {first.hidden} hidden, {first.cell}, weights {digest(weights)[:12]}, "
-            f"gamma={gamma}, loss_scale={self.loss_scale!r})"
+            f"gamma={gamma}, loss_scale={self.loss_scale!r}{_stages(self.stage_loss, self.changes_at)})"
         )
 
     # -- by itself, and as files ------------------------------------------------------------------------------------
@@ -172,12 +217,21 @@ class MLRSNet(Policy):
         write_weights(Path(path), tensors, {"kind": KIND, **about})
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, gamma: Gamma = 1.0) -> MLRSNet:
+    def load(
+        cls,
+        path: str | PathLike[str],
+        *,
+        gamma: Gamma = 1.0,
+        stage_loss: StageLoss | None = None,
+        changes_at: Sequence[float] | None = None,
+    ) -> MLRSNet:
         """The schedule that `save` wrote, at its start.
 
         Args:
             path: of the file; nothing in it is run.
             gamma: the scale of the factors.
+            stage_loss: as for `MLRSNet`.
+            changes_at: as for `MLRSNet`.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -185,10 +239,12 @@ class MLRSNet(Policy):
         """
         tensors, header = read_weights(Path(path), KIND)
         try:
-            networks = _networks(tensors, header)
-            return cls(*networks, gamma=gamma, loss_scale=header["loss_scale"], header=header["about"])
-        except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
+            fields = Fields("its header", header)
+            scale, about = fields.number("loss_scale", 1e-30, 1e30), fields.table("about")
+            networks = _networks(tensors, fields)
+        except ValueError as error:
             raise ValueError(f"{path} holds no MLR-SNet that fits its own header: {error}") from None
+        return cls(*networks, gamma=gamma, loss_scale=scale, stage_loss=stage_loss, changes_at=changes_at, header=about)
 
     @classmethod
     def pretrained(cls, *, gamma: Gamma = 1.0) -> MLRSNet:
@@ -211,6 +267,8 @@ class MLRSNet(Policy):
         cell: Cell | Literal["detect"] = "detect",
         gamma: Gamma = 1.0,
         loss_scale: float = 1.0,
+        stage_loss: StageLoss | None = None,
+        changes_at: Sequence[float] | None = None,
     ) -> MLRSNet:
         """The schedule of checkpoints that the authors' code wrote.
 
@@ -220,6 +278,8 @@ class MLRSNet(Policy):
                 belong to "meta-test", and refuses to guess for others.
             gamma: the scale of the factors.
             loss_scale: what losses are divided by.
+            stage_loss: as for `MLRSNet`.
+            changes_at: as for `MLRSNet`.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -234,28 +294,69 @@ class MLRSNet(Policy):
                     "that were released; pass cell='meta-train' for what meta_train.py wrote, cell='meta-test' for "
                     "what meta_test.py reads"
                 )
-            network = MLRSNetwork(tensors["output.weight"].shape[-1], "meta-test" if cell == "detect" else cell)
+            kind: Cell = "meta-test" if cell == "detect" else cell
             try:
-                network.load_state_dict(tensors)
-            except RuntimeError as error:
+                network = _filled(tensors, _hidden(tensors["output.weight"]), kind)
+            except ValueError as error:
                 raise ValueError(f"{path} is not a published MLR-SNet: {error}") from None
             networks.append(network)
         about = {"source": "Shu et al. 2022, released checkpoints", "files": [Path(path).name for path in paths]}
-        return cls(*networks, gamma=gamma, loss_scale=loss_scale, header=about)
+        return cls(
+            *networks, gamma=gamma, loss_scale=loss_scale, stage_loss=stage_loss, changes_at=changes_at, header=about
+        )
 
 
-def _networks(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> list[MLRSNetwork]:
+def _networks(tensors: Mapping[str, Tensor], header: Fields) -> list[MLRSNetwork]:
     """The networks of a file, whose header is believed where the tensors agree."""
-    count, hidden = header["networks"], tensors["0.output.weight"].shape[-1]
-    if type(count) is not int or not 1 <= count <= MOST_NETWORKS or header["hidden"] != hidden:
-        raise ValueError(f"{count!r} networks of {header['hidden']!r} hidden")
-    networks = [MLRSNetwork(hidden, header["cell"]) for _ in range(count)]
-    if len(tensors) != count * len(networks[0].state_dict()):
-        raise ValueError(f"{len(tensors)} tensors for {count} networks")
-    for index, network in enumerate(networks):
-        mark = f"{index}."
-        network.load_state_dict({k.removeprefix(mark): v for k, v in tensors.items() if k.startswith(mark)})
-    return networks
+    count, hidden = header.whole("networks", 1, MOST_NETWORKS), header.whole("hidden", 2, WIDEST)
+    cell = header.text("cell")
+    if cell not in CELLS:
+        raise header.error("cell", f"one of {', '.join(CELLS)}", cell)
+    kind: Cell = cell  # type: ignore[assignment]
+    marks = [f"{index}." for index in range(count)]
+    if strange := [name for name in tensors if not name.startswith(tuple(marks))]:
+        raise ValueError(f"it has a {strange[0]}, which belongs to none of {count} networks")
+    parts = [{k.removeprefix(mark): v for k, v in tensors.items() if k.startswith(mark)} for mark in marks]
+    return [_filled(part, hidden, kind) for part in parts]
+
+
+def _hidden(output: Tensor) -> int:
+    hidden = output.shape[-1]
+    if not 2 <= hidden <= WIDEST:
+        raise ValueError(f"its state must have from 2 to {WIDEST} numbers; it has {hidden}")
+    return hidden
+
+
+def _filled(tensors: Mapping[str, Tensor], hidden: int, cell: Cell) -> MLRSNetwork:
+    """A network with these weights, made only once they are known to be all of it."""
+    with torch.device("meta"):
+        expected = MLRSNetwork(hidden, cell).state_dict()
+    check_fit(tensors, expected)
+    network = MLRSNetwork(hidden, cell)
+    network.load_state_dict(tensors)
+    return network
+
+
+def _stages(stage_loss: StageLoss | None, changes_at: Sequence[float] | None) -> str:
+    """What is not as usual about the stages, as in `repr`."""
+    changes = "" if changes_at is None else f", changes_at={changes_at!r}"
+    return changes if stage_loss is None else f", stage_loss={getattr(stage_loss, '__qualname__', 'given')}{changes}"
+
+
+def _check_stages(networks: int, stage_loss: Any, changes_at: Any) -> None:
+    if stage_loss is not None and not callable(stage_loss):
+        raise ValueError(f"MLRSNet: stage_loss must be a function without arguments; got {stage_loss!r}")
+    if changes_at is None:
+        return
+    try:
+        places = [0.0, *map(float, changes_at), 1.0]
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"MLRSNet: changes_at must be a list of shares of the run; got {changes_at!r}") from None
+    if len(places) != networks + 1 or not all(one < other for one, other in pairwise(places)):
+        raise ValueError(
+            f"MLRSNet: changes_at must say where each of {networks} networks but the first takes over, ascending "
+            f"between 0 and 1; got {changes_at!r}"
+        )
 
 
 def _check(networks: Sequence[Any], gamma: Any, loss_scale: Any) -> None:
@@ -263,7 +364,11 @@ def _check(networks: Sequence[Any], gamma: Any, loss_scale: Any) -> None:
         raise ValueError(f"MLRSNet: give one MLRSNetwork or more; got {networks!r}")
     if len({(network.hidden, network.cell) for network in networks}) > 1:
         raise ValueError("MLRSNet: all networks must have the same cell and hidden size, since the state goes on")
-    if not callable(gamma) and not 0.0 < gamma < math.inf:
+    if not callable(gamma) and not _positive(gamma):
         raise ValueError(f"MLRSNet: gamma must be above 0, or a function of the mean loss; got {gamma!r}")
-    if not 0.0 < loss_scale < math.inf:
+    if not _positive(loss_scale):
         raise ValueError(f"MLRSNet: loss_scale must be above 0; got {loss_scale!r}")
+
+
+def _positive(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and 0.0 < value < 1e300  # type: ignore[operator]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Final
 
-import torch
 from torch import Tensor
 
+from lehr.state import saved_tensors
 from lehr.state.weight_files import digest, size_checked, sound
 
 NAMES: Final = {  # the authors' names for our parts
@@ -38,14 +37,17 @@ def read_published(path: Path) -> tuple[dict[str, Tensor], bool]:
         FileNotFoundError: if there is no such file.
         ValueError: if it holds anything else.
     """
-    size_checked(path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
-        raise ValueError(f"{path} is not a state dict that can be read without running code: {error}") from None
+    with size_checked(path).open("rb") as file:
+        try:
+            state = saved_tensors.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is not a state dict of sound size: {error}") from None
     if not isinstance(state, dict) or state.keys() != NAMES.keys():
-        found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
-        raise ValueError(f"{path} is not a published MLR-SNet: it should hold {', '.join(NAMES)}; it holds {found}")
+        holds = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
+        raise ValueError(
+            f"{path} is not a published MLR-SNet: it should hold {', '.join(NAMES)}; it holds {holds[:1_000]}"
+        )
     if not all(isinstance(value, Tensor) and value.is_floating_point() for value in state.values()):
         raise ValueError(f"{path} is not a published MLR-SNet: all of its entries should be tensors of numbers")
-    return sound(path, {ours: state[theirs] for theirs, ours in NAMES.items()}), digest(state) in RELEASED
+    weights = sound(path, {ours: state[theirs] for theirs, ours in NAMES.items()})
+    return weights, digest(state) in RELEASED

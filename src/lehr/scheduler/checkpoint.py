@@ -1,16 +1,30 @@
-"""What a checkpoint says about the run it came from, and whether this scheduler continues that run."""
+"""What a checkpoint holds of a scheduler, read whole, and whether this scheduler continues the run it came from."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from lehr.budget import Budget
+from lehr.budget.clock_state import ClockState
+from lehr.policy import Follow, Moment, Policy
+from lehr.scheduler import finishing
+from lehr.scheduler.inputs import as_factors
+from lehr.scheduler.param_groups import Factors, numbers
+from lehr.state.reading import Fields
 
 Difference = Literal["curve", "budget", "groups", "base_lrs"]
 
 DIFFERENCES: Final[tuple[Difference, ...]] = ("curve", "budget", "groups", "base_lrs")
+
+MOST_GROUPS: Final = 1_000_000
+"""No optimizer has more."""
+
+LARGEST_RATE: Final = 3.4e38
+"""Larger ones are infinite in single precision."""
 
 _ADVICE: Final = {
     "curve": "the schedule changed",
@@ -19,16 +33,7 @@ _ADVICE: Final = {
     "base_lrs": "the base learning rates changed; if accepted, those that the optimizer was built with are used",
 }
 
-
-def fingerprint(curve: str, budget: Budget, base_lrs: list[float]) -> dict[str, Any]:
-    """What identifies a run, as plain data; `budget` is the one it was built with."""
-    return {
-        "curve": curve,
-        "budget": repr(budget),
-        "horizon": _horizon(budget),
-        "groups": len(base_lrs),
-        "base_lrs": list(base_lrs),
-    }
+_WHAT: Final = "this is no checkpoint of a lehr.Scheduler: it"
 
 
 def accepted(accept: str | Collection[str]) -> set[str]:
@@ -43,52 +48,220 @@ def accepted(accept: str | Collection[str]) -> set[str]:
     return names
 
 
-def check(state: Mapping[str, Any], mine: Mapping[str, Any], accept: str | Collection[str]) -> set[str]:
-    """How the run of the checkpoint `state` differs from the one that `mine` describes.
+@dataclass(frozen=True)
+class Horizon:
+    """How far a budget reaches.
+
+    Args:
+        counted: what is counted.
+        total: how much of it there is.
+        endless: whether that is a measure and no end.
+    """
+
+    counted: str
+    total: float
+    endless: bool
+
+    @classmethod
+    def of(cls, budget: Budget) -> Horizon:
+        """The horizon of a budget."""
+        return cls(budget.counted, budget.total, budget.endless)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What identifies a run.
+
+    Args:
+        curve: the policy and the other hyperparameters' schedules, as code.
+        budget: the budget that the run was built with, as code.
+        horizon: of that budget.
+        base_lrs: the base rate of each parameter group.
+    """
+
+    curve: str
+    budget: str
+    horizon: Horizon
+    base_lrs: tuple[float, ...]
+
+    @classmethod
+    def of(cls, curve: str, budget: Budget, base_lrs: Collection[float]) -> Fingerprint:
+        """The fingerprint of a run with these."""
+        return cls(curve, repr(budget), Horizon.of(budget), tuple(base_lrs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fingerprint as plain data."""
+        horizon = [self.horizon.counted, self.horizon.total, self.horizon.endless]
+        return {
+            "curve": self.curve, "budget": self.budget, "horizon": horizon, "groups": len(self.base_lrs),
+            "base_lrs": list(self.base_lrs),
+        }  # fmt: skip
+
+    def shown(self, difference: Difference) -> Any:
+        """One of the things that may differ, for a message."""
+        text = str(len(self.base_lrs) if difference == "groups" else self.as_dict()[difference])
+        return text if len(text) <= 1_000 else f"{text[:1_000]}..."
+
+
+@dataclass(frozen=True)
+class SchedulerState:
+    """Everything a checkpoint holds of a scheduler.
+
+    Args:
+        clock: what was spent.
+        policy: what the policy remembers, in its own words.
+        factors: of the update to come, one for all groups or one for each.
+        finishing: the way down that `finish_by` chose; None if it was not called.
+        updates: how many the optimizer has made since the last `step()`.
+        observed: samples or tokens observed since then; None if none were.
+        fallback: weights to go back to, as `Fallback` gives them; None if there are none.
+        run: which run it is.
+    """
+
+    clock: ClockState
+    policy: Mapping[str, Any]
+    factors: float | tuple[float, ...]
+    finishing: Follow | None
+    updates: int
+    observed: float | None
+    fallback: Mapping[str, Any] | None
+    run: Fingerprint
+
+    def as_dict(self) -> dict[str, Any]:
+        """The state as plain data, which loads with `weights_only=True`."""
+        return {
+            "clock": self.clock.as_dict(),
+            "policy": dict(self.policy),
+            "factors": list(self.factors) if isinstance(self.factors, tuple) else self.factors,
+            "finishing": finishing.as_text(self.finishing),
+            "pending": {"updates": self.updates, "observed": self.observed},
+            "fallback": self.fallback,
+            **self.run.as_dict(),
+        }
+
+    @classmethod
+    def read(cls, given: Any) -> SchedulerState:
+        """The state that `as_dict` gave.
+
+        Raises:
+            ValueError: if `given` is anything else.
+        """
+        fields = Fields("the checkpoint", given)
+        names = (
+            "clock", "policy", "factors", "finishing", "pending", "fallback", "curve", "budget", "horizon", "groups",
+            "base_lrs",
+        )  # fmt: skip
+        if missing := [name for name in names if name not in given]:
+            raise ValueError(f"{_WHAT} has no {', '.join(missing)}")
+        run = _run(fields)
+        pending = Fields("the checkpoint's pending", fields.any("pending"))
+        several = isinstance(given["factors"], list | tuple)
+        factors = fields.numbers("factors", MOST_GROUPS, 0.0) if several else fields.number("factors", 0.0)
+        if isinstance(factors, tuple) and len(factors) != len(run.base_lrs):
+            raise ValueError(f"the checkpoint has {len(factors)} factors for {len(run.base_lrs)} parameter groups")
+        if not isinstance(given["policy"], Mapping):
+            raise fields.error("policy", "a dictionary", given["policy"])
+        return cls(
+            ClockState.read(given["clock"]), given["policy"], factors, _tail(fields, len(run.base_lrs)),
+            pending.whole("updates", high=10**9),
+            None if pending.any("observed") is None else pending.number("observed", 0.0, 1e18),
+            None if fields.any("fallback") is None else fields.table("fallback"), run,
+        )  # fmt: skip
+
+    def check(self, mine: Fingerprint, accept: str | Collection[str]) -> set[Difference]:
+        """How the run that this comes from differs from the run `mine`.
+
+        Raises:
+            ValueError: if it differs in what `accept` does not name, or counts what cannot be converted.
+        """
+        may_differ = accepted(accept)
+        theirs, horizon = self.run, Horizon.of(self.clock.budget)
+        different: set[Difference] = set()
+        if mine.horizon not in (theirs.horizon, horizon):  # that it was built with, or was given in the middle
+            different.add("budget")
+            if mine.horizon.counted != horizon.counted:
+                raise ValueError(
+                    f"the checkpoint counts {horizon.counted} ({theirs.shown('budget')}), but this scheduler's budget "
+                    f"counts {mine.horizon.counted} ({mine.budget}); give it a budget in what was counted"
+                )
+        if _canonical(theirs.curve) != _canonical(mine.curve):
+            different.add("curve")
+        if len(theirs.base_lrs) != len(mine.base_lrs):
+            different.add("groups")
+        elif not all(
+            abs(one - two) <= 1e-6 * abs(two) for one, two in zip(theirs.base_lrs, mine.base_lrs, strict=True)
+        ):
+            different.add("base_lrs")
+        if refused := [name for name in DIFFERENCES if name in different - may_differ]:
+            what = "\n".join(
+                f"  {n}: checkpoint {theirs.shown(n)}, here {mine.shown(n)} ({_ADVICE[n]})" for n in refused
+            )
+            names = ", ".join(repr(name) for name in refused)
+            raise ValueError(
+                f"the checkpoint was made by another run:\n{what}\n"
+                f"If that is meant, pass accept=[{names}] to load_state_dict."
+            )
+        groups, tails = len(mine.base_lrs), len(self.finishing.schedules) if self.finishing is not None else 0
+        if "budget" not in different and tails not in (0, 1, groups):
+            raise ValueError(
+                f"the checkpoint was finishing {tails} parameter groups from rates of their own, but there are "
+                f"{groups} here; accept 'budget' too, with the one that is left, or keep the groups"
+            )
+        _check_rates(self.factors, mine.base_lrs)
+        return different
+
+
+def load_policy(policy: Policy, state: Mapping[str, Any], progress: float, base_lrs: Collection[float]) -> None:
+    """Let a policy go on from its state, and ask it what it would do.
+
+    Args:
+        policy: whose state it is.
+        state: what its `state_dict` returned.
+        progress: where the run will be.
+        base_lrs: each group's rate at factor 1.
 
     Raises:
-        ValueError: if it differs in what `accept` does not name, or counts what cannot be converted.
+        ValueError: if it refuses, whatever it raises itself, or would give no rates; it may then be half loaded.
     """
-    may_differ = accepted(accept)
-    if missing := {*mine, "clock", "factors", "finishing", "pending", "policy", "fallback"} - set(state):
-        raise ValueError(f"this is no checkpoint of a lehr.Scheduler: it has no {', '.join(sorted(missing))}")
-    counts = Budget(**state["clock"]["budget"]).counted
-    if mine["horizon"][0] != counts and not _same("budget", state, mine):
-        raise ValueError(
-            f"the checkpoint counts {counts} ({state['budget']}), but this scheduler's budget counts "
-            f"{mine['horizon'][0]} ({mine['budget']}); give it a budget in what was counted"
-        )
-    different: set[str] = {name for name in DIFFERENCES if not _same(name, state, mine)}
-    if "groups" in different:
-        different.discard("base_lrs")  # which then differ in any case
-    if refused := [name for name in DIFFERENCES if name in different - may_differ]:
-        what = "\n".join(f"  {n}: checkpoint {state[n]!r}, here {mine[n]!r} ({_ADVICE[n]})" for n in refused)
-        names = ", ".join(repr(name) for name in refused)
-        raise ValueError(
-            f"the checkpoint was made by another run:\n{what}\n"
-            f"If that is meant, pass accept=[{names}] to load_state_dict."
-        )
-    if "budget" not in different and len(state["finishing"]) not in (0, 1, mine["groups"]):
-        raise ValueError(
-            f"the checkpoint was finishing {len(state['finishing'])} parameter groups from rates of their own, but "
-            f"there are {mine['groups']} here; accept 'budget' too, with the one that is left, or keep the groups"
-        )
-    return different
+    try:
+        policy.load_state_dict(state)
+        if policy.follow is None:
+            _check_rates(as_factors(policy.factors(Moment(progress)), policy), base_lrs)
+    except ValueError:
+        raise
+    except Exception as error:  # a user's own policy raises what it likes
+        raise ValueError(f"{policy!r} refuses its part of the checkpoint: {type(error).__name__}: {error}") from error
 
 
-def _same(name: str, state: Mapping[str, Any], mine: Mapping[str, Any]) -> bool:
-    if name == "budget":  # the one that the run was built with, or the one it was given in the middle
-        return mine["horizon"] in (list(state["horizon"]), _horizon(Budget(**state["clock"]["budget"])))
-    if name == "curve":
-        return _canonical(state[name]) == _canonical(mine[name])
-    if name == "base_lrs":
-        pairs = zip(state[name], mine[name], strict=False)
-        return all(abs(one - two) <= 1e-6 * abs(two) for one, two in pairs)
-    return bool(state[name] == mine[name])
+def _check_rates(factors: Factors, base_lrs: Collection[float]) -> None:
+    """Whether the rates are finite in single precision too, which is what optimizers make of them."""
+    factors = numbers(factors)
+    largest = factors if isinstance(factors, float) else max(factors, default=0.0)
+    if not largest * max(base_lrs, default=0.0) <= LARGEST_RATE:
+        raise ValueError(f"the checkpoint: its factors go up to {largest:g}, which makes no finite rate")
 
 
-def _horizon(budget: Budget) -> list[Any]:
-    return [budget.counted, budget.total, budget.endless]
+def _run(fields: Fields) -> Fingerprint:
+    horizon = fields.any("horizon")
+    if not isinstance(horizon, list | tuple) or len(horizon) != 3:
+        raise fields.error("horizon", "a list of what is counted, how much, and whether without end", horizon)
+    parts = Fields("the checkpoint's horizon", dict(zip(("counted", "total", "endless"), horizon, strict=True)))
+    base_lrs = fields.numbers("base_lrs", MOST_GROUPS)
+    if fields.whole("groups") != len(base_lrs):
+        raise fields.error("groups", f"the number of base_lrs, {len(base_lrs)}", fields.any("groups"))
+    reach = Horizon(parts.text("counted"), parts.number("total", 0.0), parts.flag("endless"))
+    return Fingerprint(fields.text("curve"), fields.text("budget"), reach, base_lrs)
+
+
+def _tail(fields: Fields, groups: int) -> Follow | None:
+    try:
+        tail = finishing.from_text(fields.texts("finishing", max(1, groups)))
+        ends = [] if tail is None else [schedule(k / 16) for schedule in tail.schedules for k in range(17)]
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"the checkpoint: finishing must hold lehr's own schedules ({error})") from None
+    if not all(0.0 <= factor < math.inf for factor in ends):
+        raise ValueError("the checkpoint: finishing must hold schedules whose factors are finite and at least 0")
+    return tail
 
 
 def _canonical(curve: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ def of_first(value: float) -> float:
     if not _several():
         return value
     shared = _shareable(value)
-    dist.broadcast(shared, src=0)
+    _together("the time", lambda: dist.broadcast(shared, src=0))
     return float(shared)
 
 
@@ -25,18 +26,24 @@ def total(value: float, among: ProcessGroup | None = None) -> float:
     if not _several():
         return value
     shared = _shareable(value)
-    dist.all_reduce(shared, group=among)
+    _together("how much was used", lambda: dist.all_reduce(shared, group=among))
     return float(shared)
 
 
 def mean(value: Any, among: ProcessGroup | None = None) -> Any:
-    """The mean of the values of a group's ranks (None: all): a number, or a tensor, which stays on its device."""
+    """The mean of the values of a group's ranks (None: all), a number or a tensor on its device as this rank gave it.
+
+    What is sent is the same kind of tensor on all ranks, so that some may give numbers and others tensors.
+    """
     if not _several():
         return value
-    shared = value.detach().clone() if isinstance(value, torch.Tensor) else _shareable(value)
-    dist.all_reduce(shared, group=among)
-    shared = shared / dist.get_world_size(among)
-    return shared if isinstance(value, torch.Tensor) else float(shared)
+    shared = _shareable(value)
+    _together("the loss", lambda: dist.all_reduce(shared, group=among))
+    shared /= dist.get_world_size(among)
+    if not isinstance(value, torch.Tensor):
+        return float(shared)
+    dtype = value.dtype if value.is_floating_point() else torch.float32
+    return shared.to(dtype).to(value.device).reshape(value.shape)
 
 
 def mean_along(look: Look, among: ProcessGroup | None = None) -> Look:
@@ -56,8 +63,9 @@ class _MeanAlong:
         return float(mean(float(self._look(factor)), self._among))
 
     def losses(self, factor: float, batches: int | None = None) -> list[float]:
-        shared = mean(torch.stack([_shareable(loss) for loss in self._look.losses(factor, batches)]), self._among)
-        losses: list[float] = shared.tolist()
+        shared = torch.stack([_shareable(loss) for loss in self._look.losses(factor, batches)])
+        _together("the losses of a probe", lambda: dist.all_reduce(shared, group=self._among))
+        losses: list[float] = (shared / dist.get_world_size(self._among)).tolist()
         return losses
 
     def slope(self) -> float:
@@ -68,7 +76,31 @@ def _several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def _shareable(value: float) -> torch.Tensor:
+def _shareable(value: Any) -> torch.Tensor:
+    """One number in double precision where the backend can send it from, whatever kind of number it is."""
     backend = str(dist.get_backend())
     device = "cpu" if "gloo" in backend or "mpi" in backend else torch.accelerator.current_accelerator()
-    return torch.tensor(float(value), dtype=torch.float64, device=device)
+    if not isinstance(value, torch.Tensor):
+        return torch.tensor(float(value), dtype=torch.float64, device=device)
+    if value.numel() != 1:
+        raise ValueError(f"loss must be one number on every rank; rank {dist.get_rank()} got {tuple(value.shape)}")
+    moved = value.detach().reshape(()).to(device)  # before the next step, since not every device has double precision
+    return moved.to(torch.float64, copy=True)
+
+
+def _together(what: str, collective: Callable[[], Any]) -> None:
+    """Let all ranks take part in a collective; where one does not, say so in this library's words.
+
+    Raises:
+        RuntimeError: if another rank has stopped, or was elsewhere.
+    """
+    try:
+        collective()
+    except RuntimeError as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise RuntimeError(
+            f"rank {dist.get_rank()} of {dist.get_world_size()} could not agree with the others on {what}: another "
+            "rank has stopped, or did not call the scheduler here as this one did. Look for the first error in their "
+            "output, and see that all of them call observe() and step() equally often with the same arguments "
+            f"({reason})"
+        ) from error

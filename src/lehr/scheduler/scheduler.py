@@ -7,8 +7,9 @@ import sys
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from typing import Any, Literal
 
 from torch import Tensor
@@ -18,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.budget import Budget, Clock
 from lehr.policy import Follow, Look, Moment, Policy, Recovery, as_look
-from lehr.scheduler import checkpoint, finishing, ranks
+from lehr.scheduler import finishing, ranks
 from lehr.scheduler.budget_warnings import (
     FAR_FROM_THE_END,
     BudgetWarning,
@@ -28,7 +29,8 @@ from lehr.scheduler.budget_warnings import (
     overspent,
     retired,
     uninformed,
-)  # fmt: skip
+)
+from lehr.scheduler.checkpoint import Fingerprint, SchedulerState, accepted, load_policy
 from lehr.scheduler.history import History
 from lehr.scheduler.inputs import Drives, amount_of, as_factors, check_arguments, drivers_of, policy_for
 from lehr.scheduler.param_groups import Factors, Hyperparameters, numbers, set_base_rates
@@ -103,7 +105,7 @@ class Scheduler(LRScheduler):
     ) -> None:
         optimizers, self.modules = drivers_of(optimizer)
         check_arguments(budget, count, agree_every)
-        checkpoint.accepted(accept)
+        accepted(accept)
         self.optimizer = optimizers[0]
         self.optimizers = optimizers
         self.policy = policy_for(optimizers, policy)
@@ -394,15 +396,17 @@ class Scheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """What is spent, what the policy remembers, and what this run is; loads with `weights_only=True`."""
-        return {
-            "clock": self.clock.state_dict(),
-            "policy": self.policy.state_dict(),
-            "factors": list(self._factors) if isinstance(self._factors, Sequence) else float(self._factors),
-            "finishing": finishing.as_text(self._finishing),
-            "pending": {"updates": self._pending if self._count == "updates" else 0, "observed": self._observed},
-            "fallback": None if self._fallback is None else self._fallback.state_dict(),
-            **self._fingerprint(),
-        }
+        factors = numbers(self._factors)
+        return SchedulerState(
+            clock=self.clock.state,
+            policy=self.policy.state_dict(),
+            factors=factors if isinstance(factors, float) else tuple(map(float, factors)),
+            finishing=self._finishing,
+            updates=self._pending if self._count == "updates" else 0,
+            observed=self._observed,
+            fallback=None if self._fallback is None else self._fallback.state_dict(),
+            run=self._fingerprint(),
+        ).as_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], accept: str | Collection[str] | None = None) -> None:
         """Go on from a checkpoint.
@@ -417,30 +421,50 @@ class Scheduler(LRScheduler):
         """
         if self._written.lr.stale:
             self._meet_new_groups()
-        different = checkpoint.check(state_dict, self._fingerprint(), self._accept if accept is None else accept)
-        self.clock.load_state_dict(state_dict["clock"])
-        if "budget" in different:
-            self.clock.rebudget(self._built_with, "jump")
-        self._finish_along(None if "budget" in different else finishing.from_text(state_dict["finishing"]))
-        if "curve" not in different:
-            self.policy.load_state_dict(state_dict["policy"])
-        fallback = state_dict["fallback"]
-        self._fallback = None if fallback is None else Fallback.from_state_dict(fallback)
-        for counter in self._counters:
-            counter.restore(state_dict["pending"]["updates"])
-        self._observed = state_dict["pending"]["observed"]
+        saved = SchedulerState.read(state_dict)
+        different = saved.check(self._fingerprint(), self._accept if accept is None else accept)
+        given = saved.fallback
+        fallback = None if given is None else Fallback.read(given, self.optimizers, self.modules)
+        with self._all_or_nothing():
+            self.clock.load(saved.clock)
+            if "budget" in different:
+                self.clock.rebudget(self._built_with, "jump")
+            self._finish_along(None if "budget" in different else saved.finishing)
+            if "base_lrs" in different:  # what was loaded into the optimizer must not win
+                set_base_rates(self.optimizers, self._own_bases)
+                self._written.adopt()
+            if "curve" not in different:
+                load_policy(self.policy, saved.policy, self.clock.progress, self.base_lrs)
+            for counter in self._counters:
+                counter.restore(saved.updates)
+            self._observed = saved.observed
+            if different - {"base_lrs"} or self._follow is not None:
+                self._apply_here()
+            else:  # the very factors, which for a policy may come from a loss already observed
+                self._write(self.clock.progress, saved.factors)
+        self._fallback = fallback
         self._run.begin(self.clock.updates)
-        if "base_lrs" in different:  # what was loaded into the optimizer must not win
-            set_base_rates(self.optimizers, self._own_bases)
-            self._written.adopt()
-        if different - {"base_lrs"}:
-            self._apply_here()
-        else:  # the very factors, which for a policy may come from a loss already observed
-            factors = state_dict["factors"]
-            self._write(self.clock.progress, factors if isinstance(factors, float) else tuple(factors))
 
-    def _fingerprint(self) -> dict[str, Any]:
-        return checkpoint.fingerprint(f"{self.policy!r}{self._written!r}", self._built_with, self._own_bases)
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """A context that, if it fails, leaves the scheduler as it was before."""
+        policy, factors, tail = deepcopy(self.policy.state_dict()), self._factors, self._finishing
+        counts, observed = [counter.count for counter in self._counters], self._observed
+        put_clock_back = self.clock.keep()
+        try:
+            yield
+        except BaseException:
+            put_clock_back()
+            self._finish_along(tail)
+            self.policy.load_state_dict(policy)
+            for counter, count in zip(self._counters, counts, strict=True):
+                counter.restore(count)
+            self._observed = observed
+            self._write(self.clock.progress, factors)
+            raise
+
+    def _fingerprint(self) -> Fingerprint:
+        return Fingerprint.of(f"{self.policy!r}{self._written!r}", self._built_with, self._own_bases)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copying and pickling, with the optimizer: hooks do not travel and are made anew."""
@@ -489,6 +513,7 @@ class Scheduler(LRScheduler):
             self._meet_new_groups()
         if self._written.lr.silenced:
             return False
+        self.clock.start()
         pending = self._counters[0].count if self._counts_alone else 0
         if pending and (not self.clock.asks or self._observed is not None):
             # `step()` is called less often than there are updates: nobody has set this one's rate yet

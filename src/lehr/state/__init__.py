@@ -4,4 +4,5 @@ from lehr.state._untouched import parts_of as parts_of
 from lehr.state._untouched import untouched as untouched
 from lehr.state.batches import Batches as Batches
 from lehr.state.checkpoints import Checkpoints as Checkpoints
+from lehr.state.files import write_atomically as write_atomically
 from lehr.state.random_state import RandomState as RandomState

@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import pickle
 import re
-import tempfile
 import time
 import warnings
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import torch
 
+from lehr.state import saved_tensors
+from lehr.state.files import SUFFIX, move, new_file
+from lehr.state.nested import Restore
 from lehr.state.snapshots import snapshot
 
 ABANDONED: Final = 3_600.0
 """Seconds after which a file that is still being written is taken for left behind."""
+
+FARTHEST: Final = 2**63
+"""No run has so many steps."""
+
+LISTS: Final = 3
+"""How often to look before there is no checkpoint."""
 
 
 class Stateful(Protocol):
@@ -37,9 +44,11 @@ class Checkpoints:
     """A run's checkpoints in a folder, for runs that may be killed at any moment.
 
     A file is written beside its place and moved there when it is complete, so a kill leaves the last one as it was. Its
-    name carries a hash of its contents: one that is truncated or damaged is put aside with a warning, and the one
-    before it is used. Everything is read with `weights_only=True`, so a file from a stranger can run no code. If a part
-    refuses its state, all are left as they were. With several processes, save on rank 0 only, and resume on all.
+    name says the step and carries a hash of that and of its contents: one that is truncated, damaged or renamed is put
+    aside with a warning, and the one before it is used. Everything is read with `weights_only=True`, so a file from a
+    stranger can run no code, and no more is read than the file is long (compressed files, and tensors that are expanded
+    by more than 64 MiB beyond what is stored of them, are refused). If a part refuses its state, all are left as they
+    were. With several processes, save on rank 0 only, and resume on all; one may resume while another saves.
 
     Args:
         folder: where they are; made if need be.
@@ -84,30 +93,24 @@ class Checkpoints:
         Raises:
             ValueError: if a part's state could not be loaded again; found out at the first save.
         """
-        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-            raise ValueError(f"Checkpoints.save: step must be a whole number, at least 0; got {step!r}")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < FARTHEST:
+            raise ValueError(f"Checkpoints.save: step must be a whole number, at least 0; got {step!r:.100}")
         self._clean()
-        paths = self._newest_first()
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=self.folder)
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                state = {name: part.state_dict() for name, part in self.parts.items()}
+        with new_file(self.folder) as part:
+            state = {name: part.state_dict() for name, part in self.parts.items()}
+            with part.open("wb") as file:  # given a path, torch would write its name into the file
                 torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
             if not self._tried:
                 _try(part, state)
                 self._tried = True
-            number = _numbers(paths[0])[0] + 1 if paths else 1
-            path = self.folder / f"{number:06d}-step-{step}-{_hash(part)}.pt"
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        _sync(self.folder)
-        for old in paths[self.keep - 1 :]:
-            old.unlink(missing_ok=True)
+            earlier = self._newest_first()
+            name = _Name(earlier[0].name.number + 1 if earlier else 1, step)
+            with part.open("rb") as written:
+                path = self.folder / f"{name}{_hash(written, name)}.pt"
+            move(part, path)
+        for old in earlier[self.keep - 1 :]:
+            if not old.path.is_dir():  # of ours no file is one
+                old.path.unlink(missing_ok=True)
         return path
 
     def resume(self, **arguments: Mapping[str, Any]) -> int | None:
@@ -120,19 +123,27 @@ class Checkpoints:
             The step it was saved at; None if there is no checkpoint, and the run starts anew.
 
         Raises:
-            ValueError: if there are checkpoints, but all are damaged, or it holds other parts than these.
+            ValueError: if there are checkpoints, but all are damaged, or it holds other parts than these, or one of
+                them refuses its state.
         """
         self._clean()
-        paths = self._newest_first()
-        for path in paths:
-            state = _read(path)
-            if state is not None:
-                self._load(path, state, arguments)
-                return _numbers(path)[1]
-            with suppress(FileNotFoundError):
-                path.rename(path.with_suffix(".damaged"))
-            warnings.warn(f"{path} is truncated or damaged, so the checkpoint before it is used", stacklevel=2)
-        if paths or list(self.folder.glob("*.damaged")):
+        vanished = False
+        while (newest := self._newest()) is not None:
+            try:
+                state = _read(newest)
+            except FileNotFoundError:  # the process that saves has deleted it, and so has written a newer one
+                vanished = True
+                continue
+            except _DamagedError as error:
+                with suppress(FileNotFoundError):  # another process may put it aside too
+                    newest.path.rename(newest.path.with_suffix(".damaged"))
+                warnings.warn(f"{newest.path} is {error}, so the checkpoint before it is used", stacklevel=2)
+                continue
+            self._load(newest.path, state, arguments)
+            return newest.name.step
+        if vanished:
+            raise ValueError(f"the checkpoints in {self.folder} were deleted while one was read; call resume again")
+        if list(self.folder.glob("*.damaged")):
             raise ValueError(f"all checkpoints in {self.folder} are damaged; delete the folder to start anew")
         return None
 
@@ -144,76 +155,122 @@ class Checkpoints:
             )
         if unknown := set(arguments) - set(self.parts):
             raise ValueError(f"Checkpoints.resume: there is no part {', '.join(sorted(unknown))}")
-        with ExitStack() as undo:  # a part that refuses its state leaves the others as they were
-            for part in self.parts.values():
-                undo.callback(snapshot(part))
+        put_backs = [snapshot(part) for part in self.parts.values()]
+        try:
             for name, part in self.parts.items():
-                part.load_state_dict(state[name], **arguments.get(name, {}))
-            undo.pop_all()
+                _load_part(path, name, part, state[name], arguments.get(name, {}))
+        except BaseException:  # a part that refuses its state leaves the others as they were
+            _put_back(put_backs)
+            raise
 
-    def _newest_first(self) -> list[Path]:
-        paths = [path for path in self.folder.glob("*-step-*-*.pt") if _NAME.fullmatch(path.name)]
-        return sorted(paths, key=lambda path: _numbers(path)[0], reverse=True)
+    def _newest(self) -> _Checkpoint | None:
+        """The one saved last; a folder is listed file by file, so one list may miss a save that comes meanwhile."""
+        for _ in range(LISTS):
+            if checkpoints := self._newest_first():
+                return checkpoints[0]
+        return None
+
+    def _newest_first(self) -> list[_Checkpoint]:
+        matches = [(path, _NAME.fullmatch(path.name)) for path in self.folder.glob("*-step-*-*.pt")]
+        checkpoints = [
+            _Checkpoint(path, _Name(int(match[1]), int(match[2])), match[3]) for path, match in matches if match
+        ]
+        return sorted(checkpoints, key=lambda one: one.name.number, reverse=True)
 
     def _clean(self) -> None:
         """Remove what a process that was killed while it wrote has left; another may be writing now."""
-        for part in self.folder.glob(".*.part"):
+        for part in self.folder.glob(f".*{SUFFIX}"):
             with suppress(FileNotFoundError):
                 if time.time() - part.stat().st_mtime > ABANDONED:
                     part.unlink()
 
 
-_NAME = re.compile(r"(\d+)-step-(\d+)-([0-9a-f]{16})\.pt")
+class _Name(NamedTuple):
+    """What a file's name says: which save it was, and at which step of the run."""
+
+    number: int
+    step: int
+
+    def __str__(self) -> str:
+        return f"{self.number:06d}-step-{self.step}-"
 
 
-def _numbers(path: Path) -> tuple[int, int]:
-    """Which save it was, and at which step."""
-    match = _NAME.fullmatch(path.name)
-    assert match is not None
-    return int(match[1]), int(match[2])
+class _Checkpoint(NamedTuple):
+    """A file that by its name is a checkpoint."""
+
+    path: Path
+    name: _Name
+    hash: str
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """What the file holds, or None if that is not what was written."""
-    match = _NAME.fullmatch(path.name)
-    try:
-        if match is None or _hash(path) != match[3]:
-            return None
-    except FileNotFoundError:  # deleted meanwhile by the process that saves
-        return None
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+class _DamagedError(Exception):
+    """What a file is instead of a checkpoint."""
+
+
+_NAME = re.compile(r"([0-9]{6,18})-step-([0-9]{1,19})-([0-9a-f]{16})\.pt")
+
+
+def _read(checkpoint: _Checkpoint) -> dict[str, Any]:
+    """What the file holds; it is opened once, so that whoever deletes it meanwhile takes nothing away."""
+    if not checkpoint.path.is_file() and (checkpoint.path.is_dir() or checkpoint.path.is_symlink()):
+        raise _DamagedError("no file")
+    with checkpoint.path.open("rb") as file:
+        if _hash(file, checkpoint.name) != checkpoint.hash:
+            raise _DamagedError("truncated or damaged")
+        try:
+            state = saved_tensors.load(file)
+        except ValueError as error:
+            raise _DamagedError(f"damaged, or of other software: {error}") from None
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise _DamagedError("damaged, or of other software: it holds no parts by name")
     return state
+
+
+def _load_part(path: Path, name: str, part: Stateful, state: Any, arguments: Mapping[str, Any]) -> None:
+    try:
+        part.load_state_dict(state, **arguments)
+    except ValueError:
+        raise
+    except Exception as error:  # every kind of part has errors of its own
+        raise ValueError(f"{path}: {name} refuses its state ({type(error).__name__}: {error})") from error
+
+
+def _put_back(ahead: list[Restore]) -> None:
+    """Put all parts back, in whatever order they let it: a scheduler takes its state only beside its own optimizer."""
+    while ahead:
+        again: list[Restore] = []
+        for put_back in ahead:
+            try:
+                put_back()
+            except Exception:
+                again.append(put_back)
+                if len(again) == len(ahead):
+                    raise
+        ahead = again
 
 
 def _try(path: Path, state: dict[str, Any]) -> None:
     """Whether the file will load, before a run depends on it."""
     try:
-        torch.load(path, map_location="meta", weights_only=True)
-    except pickle.UnpicklingError:
+        with path.open("rb") as file:
+            saved_tensors.check(file)
+    except ValueError:
         for name, part in state.items():
             buffer = io.BytesIO()
             torch.save(part, buffer)
-            buffer.seek(0)
             try:
-                torch.load(buffer, weights_only=True)
-            except pickle.UnpicklingError as error:
+                saved_tensors.check(buffer)
+            except ValueError as error:
                 raise ValueError(
                     f"Checkpoints: the state of {name} could not be loaded again, since it holds more than tensors, "
-                    f"numbers, text, lists and dictionaries ({str(error).splitlines()[0][:120]})"
+                    f"numbers, text, lists and dictionaries, or expanded tensors: {error}"
                 ) from None
         raise
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def _sync(folder: Path) -> None:
-    """Make the move itself last, where the system has a way to."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _hash(file: Any, name: _Name) -> str:
+    """Of the contents and of the place in the run that the name says, so that neither can change alone."""
+    file.seek(0)
+    hashed = hashlib.file_digest(file, "sha256")
+    hashed.update(str(name).encode())
+    return hashed.hexdigest()[:16]

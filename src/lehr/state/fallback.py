@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lehr.state.nested import copy_state
+from lehr.state.reading import Fields
 
 
 class Fallback:
@@ -52,11 +53,37 @@ class Fallback:
         return dict(vars(self))
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any]) -> Fallback:
-        """The fallback that `state_dict` came from."""
+    def read(cls, state: Mapping[str, Any], optimizers: Sequence[Optimizer], modules: Sequence[nn.Module]) -> Fallback:
+        """The fallback that `state_dict` came from.
+
+        Raises:
+            ValueError: if it is of other weights than these.
+        """
+        fields = Fields("the checkpoint's fallback", state)
+        parameters = [parameter for _, parameter in _parameters(optimizers)]
+        copies = _tensors(fields, "parameters", parameters)
+        states = fields.any("state")
+        if not isinstance(states, list | tuple) or len(states) != len(copies):
+            raise fields.error("state", f"a list of {len(copies)} entries, one for each parameter", states)
+        if not all(isinstance(one, Mapping) and all(isinstance(key, str) for key in one) for one in states):
+            raise fields.error("state", "a list of dictionaries", states)
         fallback = cls.__new__(cls)
-        vars(fallback).update({name: state[name] for name in ("parameters", "state", "buffers")})
+        fallback.parameters, fallback.state = copies, [copy_state(dict(one)) for one in states]
+        fallback.buffers = _tensors(fields, "buffers", _buffers(modules))
         return fallback
+
+
+def _tensors(fields: Fields, name: str, like: Sequence[Tensor]) -> list[Tensor]:
+    """Copies of tensors that fit the first of these."""
+    given = fields.any(name)
+    if not isinstance(given, list | tuple) or len(given) > len(like):
+        raise fields.error(name, f"a list of at most {len(like)} tensors", given)
+    for one, other in zip(given, like, strict=False):
+        if not isinstance(one, Tensor) or one.shape != other.shape or one.dtype != other.dtype:
+            raise fields.error(name, "a list of tensors like those of the run", given)
+        if one.is_floating_point() and not bool(torch.isfinite(one).all()):
+            raise ValueError(f"{fields.where}: {name} must hold finite numbers")
+    return [one.detach().clone() for one in given]
 
 
 def _parameters(optimizers: Sequence[Optimizer]) -> list[tuple[Optimizer, Tensor]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any, Final
 
 from lehr.policy import Decision, Look, Recovery
 from lehr.policy.decision import What
+from lehr.state.reading import Fields
 from lehr.tuning.first_edge import first_edge
 from lehr.tuning.guard import Guard
 from lehr.tuning.parabola import Parabola, fit_parabola
@@ -77,9 +77,25 @@ class State:
     pool: Pool = field(default_factory=Pool)
 
     @classmethod
-    def from_dict(cls, state: Mapping[str, Any]) -> State:
-        """The state whose `asdict` is given."""
-        return cls(**{**state, "guard": Guard(**state["guard"]), "pool": Pool(**state["pool"])})
+    def read(cls, given: Any) -> State:
+        """The state whose `asdict` is given.
+
+        Raises:
+            ValueError: if it is anything else.
+        """
+        fields = Fields("the tuner's state", given)
+        guard, pool = Fields("the tuner's guard", fields.any("guard")), Fields("the tuner's pool", fields.any("pool"))
+        number = fields.number
+        return cls(
+            fields.flag("started"), number("since", 0.0), number("level", 0.0), number("goal", 0.0),
+            fields.flag("climbing"), _or_infinite(fields, "doubted"), fields.whole("probes"), number("due", 0.0),
+            fields.whole("checked", 0, len(CHECKS)), _or_infinite(fields, "calm"), fields.whole("forward_passes"),
+            Guard(
+                _or_nan(guard, "loss"), _or_nan(guard, "start"), guard.whole("seen"), guard.number("variance", 0.0),
+                guard.number("calm", 0.0), guard.number("memory", 1.0), _or_infinite(guard, "best"), guard.flag("finite"),
+            ),
+            Pool(pool.number("slope"), pool.number("curvature"), pool.number("variance", 0.0)),
+        )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -95,6 +111,15 @@ class State:
     def head_for(self, goal: float, progress: float) -> State:
         """The state with another goal, from where the level is now."""
         return replace(self, since=progress, level=self.level_at(progress), goal=goal)
+
+
+def _or_infinite(fields: Fields, name: str) -> float:
+    return math.inf if fields.any(name) == math.inf else fields.number(name)
+
+
+def _or_nan(fields: Fields, name: str) -> float:
+    value = fields.any(name)
+    return math.nan if isinstance(value, float) and math.isnan(value) else fields.number(name)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final, cast, get_args
 
 from lehr._numbers import plain
 from lehr.policy import Decision, Moment, Policy, Recovery
+from lehr.policy.decision import What
 from lehr.schedules import Linear, Schedule
+from lehr.state.reading import Fields
 from lehr.tuning.rule import STEPS, Limits, State, decide, wants_look
 
-USUAL = 3
+MOST: Final = 100_000
+"""No run has more decisions."""
+
+MOST_STEPS: Final = 100
+"""No probe has more trial steps."""
+
+USUAL: Final = 3
 """How many batches a look is taken to see before there was one."""
 
 
@@ -135,8 +143,12 @@ class LRTuner(Policy):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        history = [Decision(**{**one, **_tuples(one)}) for one in state["history"]]
-        self._state, self._history, self._cost = State.from_dict(state["state"]), history, state["cost"]
+        fields = Fields("the tuner's state", state)
+        given = fields.any("history")
+        if not isinstance(given, list | tuple) or len(given) > MOST:
+            raise fields.error("history", f"a list of at most {MOST:,} decisions", given)
+        history = [_decision(one) for one in given]
+        self._state, self._history, self._cost = State.read(fields.any("state")), history, fields.whole("cost", 1)
 
     def __repr__(self) -> str:
         return (
@@ -145,8 +157,22 @@ class LRTuner(Policy):
         )
 
 
-def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(row[name]) for name in ("steps", "losses")}
+def _decision(given: Any) -> Decision:
+    """One decision of a saved history."""
+    fields = Fields("the tuner's history", given)
+    if (what := fields.text("what")) not in get_args(What):
+        raise fields.error("what", f"one of {', '.join(get_args(What))}", what)
+    seen = {name: _or_none(fields, name) for name in ("slope", "curvature", "minimiser", "pooled")}
+    return Decision(
+        fields.number("progress", 0.0), fields.number("factor", 0.0), fields.number("goal", 0.0), cast("What", what),
+        fields.numbers("steps", MOST_STEPS), fields.numbers("losses", MOST_STEPS), **seen,
+    )  # fmt: skip
+
+
+def _or_none(fields: Fields, name: str) -> float | None:
+    """A number, which may be infinite, where a minimum is out of sight."""
+    value = fields.any(name)
+    return value if value is None or value == math.inf else fields.number(name)
 
 
 def _number(name: str, value: Any) -> float:

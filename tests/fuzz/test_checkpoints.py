@@ -1,0 +1,93 @@
+"""A checkpoint that somebody spoilt is refused in one sentence and changes nothing, or it gives rates."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lehr
+from contract.policies import POLICIES
+from contract.training import STEPS, Training
+from fuzz.mutations import fuzzed, peak, same, spoil
+
+BUDGETS = {
+    "steps": lehr.Budget(steps=STEPS),
+    "samples": lehr.Budget(samples=8 * STEPS, samples_per_step=8),
+    "seconds": lehr.Budget(seconds=3_600),
+    "endless": lehr.Budget.every(steps=10),
+}
+
+
+class Subject:
+    """A run in the middle, what its checkpoint holds, and how to begin again."""
+
+    def __init__(self, policy: str, budget: str, *, finishing: bool) -> None:
+        self.training = Training(POLICIES[policy], budget=BUDGETS[budget]).run(0, 7)
+        if finishing:
+            self.training.scheduler.finish_by(lehr.Budget(steps=10))
+            self.training.run(7, 9)
+        self.state = deepcopy(self.training.scheduler.state_dict())
+        self.model = deepcopy(self.training.model.state_dict())
+        self.optimizer = deepcopy(self.training.optimizer.state_dict())
+
+    def begin_again(self) -> None:
+        self.training.model.load_state_dict(self.model)
+        self.training.optimizer.load_state_dict(deepcopy(self.optimizer))
+        self.training.scheduler.load_state_dict(deepcopy(self.state))
+        self.training.rates.clear()
+
+
+@cache
+def subject(policy: str, budget: str, *, finishing: bool) -> Subject:
+    return Subject(policy, budget, finishing=finishing)
+
+
+def check_sentence(refusal: ValueError, most: int = 10_000) -> None:
+    assert 0 < len(str(refusal)) < most
+
+
+def without_time(state: dict[str, Any]) -> dict[str, Any]:
+    return {**state, "clock": {name: value for name, value in state["clock"].items() if name != "elapsed"}}
+
+
+@pytest.mark.filterwarnings("ignore::lehr.BudgetWarning")
+@pytest.mark.parametrize("policy", POLICIES)
+@fuzzed
+@given(st.data())
+def test_a_spoilt_checkpoint_is_refused_or_gives_rates(policy: str, data: st.DataObject) -> None:
+    run = subject(policy, data.draw(st.sampled_from(list(BUDGETS))), finishing=data.draw(st.booleans()))
+    scheduler, start = run.training.scheduler, peak()
+    spoilt: Any = spoil(run.state, data)
+    before, weights, rates = deepcopy(scheduler.state_dict()), run.training.weights(), scheduler.get_last_lr()
+    try:
+        scheduler.load_state_dict(spoilt)
+    except ValueError as refusal:
+        check_sentence(refusal)
+        assert same(without_time(scheduler.state_dict()), without_time(before))
+        assert torch.equal(run.training.weights(), weights)
+        assert scheduler.get_last_lr() == rates
+    else:
+        run.training.rates.clear()
+        try:
+            run.training.run(9, 12)
+        finally:
+            given = [*run.training.rates, scheduler.get_last_lr()]
+            assert all(math.isfinite(rate) and rate >= 0.0 for row in given for rate in row)
+            run.begin_again()
+    assert peak() - start < 256
+
+
+@pytest.mark.parametrize("whole", [None, 3, "state", [], {}, [1, 2], {"clock": {}}, object()])
+def test_what_is_no_state_at_all_is_refused(whole: Any) -> None:
+    run = subject("schedule", "steps", finishing=False)
+    before = run.training.scheduler.state_dict()
+    with pytest.raises(ValueError, match="checkpoint"):
+        run.training.scheduler.load_state_dict(whole)
+    assert same(run.training.scheduler.state_dict(), before)
