@@ -38,7 +38,12 @@ class Bench:
     def __init__(self, make: Callable[[], nn.Module], inputs: Callable[[], torch.Tensor]) -> None:
         self.model, self.inputs = make(), inputs
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
-        self.probe = lehr.Probe(self.model, self.optimizer, self.loss, batches=3)
+        pairs = [self.pair() for _ in range(8)]
+        self.training = lehr.Training(
+            self.model, self.optimizer, pairs,
+            lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1]),
+        )  # fmt: skip
+        self.probe = lehr.Probe(self.training, batches=3)
         self.network = MLRSNetwork()
         self.adam = torch.optim.Adam(self.network.parameters(), lr=1e-3)
         inner = lehr.mlrsnet.InnerSGD(momentum=0.9)
@@ -59,14 +64,8 @@ class Bench:
         x = self.inputs()
         return x, torch.randint(10, (len(x),))
 
-    def loss(self) -> torch.Tensor:
-        x, y = self.pair()
-        return nn.functional.cross_entropy(self.model(x), y)
-
     def plain(self) -> None:
-        self.optimizer.zero_grad()
-        self.loss().backward()
-        self.optimizer.step()
+        self.training.step()
 
     def look(self) -> None:
         for step in (-1.0, 0.0, 1.0):

@@ -38,21 +38,22 @@ class Loop:
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9)
         self.loader = DataLoader(examples, batch_size=BATCH, shuffle=True, drop_last=True)
         self.batches = lehr.Batches(self.loader)
-
-    def step(self) -> float:
-        inputs, targets = next(self.batches)
-        self.optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(self.model(inputs), targets)
-        loss.backward()
-        self.optimizer.step()
-        return loss.item()  # every finder reads the loss
+        self.training = lehr.Training(
+            self.model, self.optimizer, self.batches,
+            lambda model, batch: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
+        )  # fmt: skip
 
     def plain(self) -> None:
         for _ in range(STEPS):
-            self.step()
+            inputs, targets = next(self.batches)
+            self.optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(self.model(inputs), targets)
+            loss.backward()
+            self.optimizer.step()
+            loss.item()  # every finder reads the loss
 
     def ours(self) -> None:
-        lehr.range_test(self.step, self.optimizer, restore=[self.model, self.batches], low=1e-4, high=1e-3, steps=STEPS)
+        lehr.range_test(self.training, low=1e-4, high=1e-3, steps=STEPS)
 
     def theirs(self) -> None:
         from torch_lr_finder import LRFinder

@@ -34,8 +34,7 @@ def optimizer(groups: int, tensor: bool) -> torch.optim.SGD:
 
 def ours(groups: int, tensor: bool) -> Callable[[], None]:
     scheduler = lehr.Scheduler(optimizer(groups, tensor), lehr.Cosine(), lehr.Budget(steps=10**7))
-    counter = scheduler._counters[0]
-    assert counter is not None
+    (counter,) = scheduler._counters
 
     def step() -> None:
         counter._count = 1  # what the hooks of an update do, without paying for the update

@@ -176,24 +176,16 @@ def _tuned(start: float) -> tuple[list[float], lehr.LRTuner]:
         targets = torch.sin(inputs[:, :3].sum(1, keepdim=True)) + 0.1 * torch.randn(2_000, 1)
         model = torch.nn.Sequential(torch.nn.Linear(6, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
         optimizer = torch.optim.SGD(model.parameters(), lr=start, momentum=0.9)
+        data = torch.utils.data.TensorDataset(inputs, targets)
+        loader = torch.utils.data.DataLoader(data, batch_size=64, shuffle=True)
+        training = lehr.Training(model, optimizer, loader, _squared_error)
         tuner = lehr.LRTuner()
-        scheduler = lehr.Scheduler(optimizer, tuner, lehr.Budget(steps=500))
+        result = lehr.fit(training, "500steps", tuner, progress=False)
+    return [rates[0] for _, _, rates in result.rates], tuner
 
-        def loss() -> torch.Tensor:
-            index = torch.randint(2_000, (64,))
-            return torch.nn.functional.mse_loss(model(inputs[index]), targets[index])
 
-        probe = lehr.Probe(model, optimizer, loss, batches=3)
-        rates = []
-        while not scheduler.finished:
-            optimizer.zero_grad()
-            now = loss()
-            now.backward()
-            scheduler.observe(loss=now.detach(), loss_at=probe)
-            rates.append(scheduler.get_last_lr()[0])
-            optimizer.step()
-            scheduler.step()
-    return rates, tuner
+def _squared_error(model: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    return torch.nn.functional.mse_loss(model(batch[0]), batch[1])
 
 
 def _changed(change: Change) -> list[float]:

@@ -29,15 +29,21 @@ class Classifier(nn.Module):
 model = Classifier()
 plan = lehr.FreezeOut(lehr.layers_of(model, inputs[:2]), t0=0.8, how="cubic")
 optimizer = torch.optim.AdamW(plan.param_groups(lr=1e-3))
-scheduler = lehr.Scheduler(optimizer, plan, lehr.Budget(epochs=4, steps_per_epoch=32))
 print(lehr.freeze_savings(model, inputs[:2], plan))
 
-while not scheduler.finished:
-    for batch in torch.randperm(len(inputs)).split(64):
-        loss = torch.nn.functional.cross_entropy(model(inputs[batch]), targets[batch])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        scheduler.step()
-    right = (model(inputs).argmax(1) == targets).float().mean().item()
-    print(f"{scheduler.progress:4.0%}  {plan.frozen} of {len(plan.layers)} layers frozen  accuracy {right:.3f}")
+
+def cross_entropy(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    numbers, classes = batch
+    return torch.nn.functional.cross_entropy(model(numbers), classes)
+
+
+data = torch.utils.data.TensorDataset(inputs, targets)
+training = lehr.Training(
+    model, optimizer, torch.utils.data.DataLoader(data, batch_size=64, shuffle=True), cross_entropy
+)
+scheduler = lehr.Scheduler(training, plan, training.budget("4ep"))
+for _ in training.run(scheduler):  # freezes by itself
+    if scheduler.updates % 32 == 0:
+        with torch.no_grad():
+            right = (model(inputs).argmax(1) == targets).float().mean().item()
+        print(f"{scheduler.progress:4.0%}  {plan.frozen} of {len(plan.layers)} layers frozen  accuracy {right:.3f}")

@@ -12,16 +12,20 @@ inputs = torch.randn(4_096, 20)
 targets = (inputs[:, 0] * inputs[:, 1] > 0).long()
 model = torch.nn.Sequential(torch.nn.Linear(20, 128), torch.nn.ReLU(), torch.nn.Linear(128, 2))
 optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-scheduler = lehr.Scheduler(optimizer, lehr.Linear().after_warmup(0.05), lehr.Budget(seconds=seconds))
+data = torch.utils.data.TensorDataset(inputs, targets)
+loader = torch.utils.data.DataLoader(data, batch_size=64, shuffle=True)
 
+
+def cross_entropy(model: torch.nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    x, y = batch
+    return torch.nn.functional.cross_entropy(model(x), y)
+
+
+training = lehr.Training(model, optimizer, loader, cross_entropy)
+print(lehr.plan(training, f"{seconds}s"))
+scheduler = lehr.Scheduler(training, lehr.Linear().after_warmup(0.05), lehr.Budget(seconds=seconds))
 next_report = 0.0
-while not scheduler.finished:
-    batch = torch.randint(0, len(inputs), (64,))
-    loss = torch.nn.functional.cross_entropy(model(inputs[batch]), targets[batch])
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    scheduler.step()
+for _ in training.run(scheduler):
     if scheduler.progress >= next_report:
         next_report += 0.2
         with scheduler.paused(), torch.no_grad():

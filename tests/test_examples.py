@@ -11,11 +11,13 @@ import pytest
 from lehr import lab
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+ARGUMENTS = {"fit": ["1s"]}
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
+        ("fit", "budget spent after"),
         ("stop_and_resume", "bit for bit"),
         ("train_for_a_minute", "lr 0.00e+00  accuracy"),
         ("tune_while_training", "climb"),
@@ -25,7 +27,11 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 )
 def test_scripts_run(name: str, said: str) -> None:
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py"), "1"], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(EXAMPLES / f"{name}.py"), *ARGUMENTS.get(name, ["1"])],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert said in done.stdout

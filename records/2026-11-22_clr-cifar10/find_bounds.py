@@ -42,10 +42,10 @@ def test() -> lehr.RangeTestResult:
     def evaluate() -> float:
         return accuracy(model, images[:HELD_OUT], labels[:HELD_OUT])
 
+    training = lehr.Training.of(train_step, touches=[model, optimizer])
     return lehr.range_test(
-        train_step, optimizer, restore=[model], low=LOW, high=HIGH, steps=STEPS, mode="linear", evaluate=evaluate,
-        evaluate_every=EVERY,
-    )  # fmt: skip
+        training, low=LOW, high=HIGH, steps=STEPS, mode="linear", evaluate=evaluate, evaluate_every=EVERY
+    )
 
 
 def draw(found: lehr.RangeTestResult) -> Figure:

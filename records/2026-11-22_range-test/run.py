@@ -55,21 +55,12 @@ def plain(loop: Loop) -> float:
     """Seconds for as many updates without any test."""
     began = time.perf_counter()
     for _ in range(STEPS):
-        loss, _, _ = loop.forward()
-        loss.item()
-        loop.update(loss)
+        loop.training.step().item()
     return time.perf_counter() - began
 
 
 def ours(loop: Loop) -> lehr.RangeTestResult:
-    def train_step() -> torch.Tensor:
-        loss, _, _ = loop.forward()
-        loop.update(loss)
-        return loss
-
-    return lehr.range_test(
-        train_step, loop.optimizer, restore=[loop.model, loop.batches], low=LOW, high=HIGH, steps=STEPS
-    )
+    return lehr.range_test(loop.training, low=LOW, high=HIGH, steps=STEPS)
 
 
 def theirs(loop: Loop, data: lab.Data) -> tuple[float | None, int]:

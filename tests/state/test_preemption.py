@@ -81,9 +81,13 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     assert said.startswith("went on")
     assert said.endswith("100% of 5,000 steps, lr 0.0e+00\n")
     whole, killed = newest(tmp_path / "whole"), newest(tmp_path / "killed")
-    for part in ("model", "optimizer", "epochs"):
-        assert _same(whole[part], killed[part]), part
-    assert _same(whole["random"]["torch"], killed["random"]["torch"])
+    one, two = whole["training"], killed["training"]
+    for part in ("modules", "optimizers"):
+        assert _same(one[part], two[part]), part
+    for part in ("epoch", "index"):
+        assert one["batches"][part] == two["batches"][part], part
+    assert _same(one["random"]["torch"], two["random"]["torch"])
+    assert _same(one["batches"]["start"]["random"]["torch"], two["batches"]["start"]["random"]["torch"])
 
 
 def test_seconds_still_end_at_the_end_of_the_curve(tmp_path: Path) -> None:

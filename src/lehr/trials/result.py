@@ -32,7 +32,7 @@ class RangeTestResult:
         rates: the learning rate of each update, above 0, rising.
         losses: the loss of each, from before the update; over several processes the mean. Only the last may be other
             than finite, of a test that ended "not finite".
-        metrics: the metric of each update, if `train_step` returned one.
+        metrics: the metric of each update, if the training's loss gave one.
         evaluations: pairs of a rate and what `evaluate` said after it.
         ending: why the test ended: it reached "high", the loss "diverged", or was "not finite".
         higher_is_better: whether more of the metric is better.

@@ -92,7 +92,8 @@ class State:
             fields.whole("checked", 0, len(CHECKS)), _or_infinite(fields, "calm"), fields.whole("forward_passes"),
             Guard(
                 _or_nan(guard, "loss"), _or_nan(guard, "start"), guard.whole("seen"), guard.number("variance", 0.0),
-                guard.number("calm", 0.0), guard.number("memory", 1.0), _or_infinite(guard, "best"), guard.flag("finite"),
+                guard.number("calm", 0.0), guard.number("memory", 1.0), _or_infinite(guard, "best"),
+                guard.flag("finite"),
             ),
             Pool(pool.number("slope"), pool.number("curvature"), pool.number("variance", 0.0)),
         )  # fmt: skip
