@@ -27,6 +27,10 @@ check: .venv/installed-dev
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --fresh-env docs docs/_build/html
 
+# Every policy, killed two hundred times in all, must end with the weights of a run that was never killed.
+kill: .venv/installed-dev
+	LEHR_KILLS=200 $(BIN)/python -m pytest -q tests/state/test_kills.py
+
 bench: .venv/installed-dev
 	$(BIN)/python bench/scheduler_step.py
 	$(BIN)/python bench/agreement.py

@@ -297,8 +297,7 @@ def test_another_base_rate_than_the_checkpoints_is_reported_in_any_order(optimiz
 
     with pytest.raises(ValueError, match="the base learning rates changed"):
         load()
-    if optimizer_first:
-        assert load(accept=("base_lrs",)).get_last_lr() == [0.2]
+    assert load(accept=("base_lrs",)).get_last_lr() == [0.2]
 
 
 def test_what_a_checkpoint_may_change_can_be_said_beforehand() -> None:

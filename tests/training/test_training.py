@@ -593,6 +593,26 @@ def test_resume_is_exact_with_shuffling_dropout_and_workers(stop: int, workers: 
     assert same(weights(whole), weights(second))
 
 
+def test_a_position_after_a_trial_that_went_into_the_next_epoch() -> None:
+    def begin() -> lehr.Batches[torch.Tensor]:
+        return lehr.Batches(DataLoader(torch.arange(12.0), batch_size=3, shuffle=True))
+
+    torch.manual_seed(1)
+    whole = begin()
+    for _ in range(3):
+        next(whole)
+    with lehr.untouched(whole):
+        for _ in range(4):
+            next(whole)
+    state, numbers = copy.deepcopy(whole.state_dict()), torch.get_rng_state()
+    rest = [next(whole).tolist() for _ in range(12)]
+    torch.manual_seed(2)
+    again = begin()
+    again.load_state_dict(state)
+    torch.set_rng_state(numbers)
+    assert [next(again).tolist() for _ in range(12)] == rest
+
+
 def test_a_position_in_data_that_has_shrunk_is_refused() -> None:
     batches = lehr.Batches([1, 2, 3, 4, 5])
     for _ in range(4):

@@ -117,6 +117,7 @@ class Scheduler(LRScheduler):
         self._finish_along(None)
         self._built_with = budget
         self._own_bases = list(self.base_lrs)
+        self._imposes = False
         self._data_parallel = data_parallel
         self._accept = accept
         self._fallback: Fallback | None = None
@@ -430,9 +431,8 @@ class Scheduler(LRScheduler):
             if "budget" in different:
                 self.clock.rebudget(self._built_with, "jump")
             self._finish_along(None if "budget" in different else saved.finishing)
-            if "base_lrs" in different:  # what was loaded into the optimizer must not win
-                set_base_rates(self.optimizers, self._own_bases)
-                self._written.adopt()
+            self._imposes = "base_lrs" in different
+            self._impose()
             if "curve" not in different:
                 load_policy(self.policy, saved.policy, self.clock.progress, self.base_lrs)
             for counter in self._counters:
@@ -559,6 +559,7 @@ class Scheduler(LRScheduler):
         """Groups were added or replaced: note their base values and give them their rates."""
         self._written.adopt()
         self._own_bases += self.base_lrs[len(self._own_bases) :]
+        self._impose()
         self.policy.bind(self._together)
         self._finish_along(self._finishing)
         self._written.check_widths(self._follow)
@@ -566,6 +567,12 @@ class Scheduler(LRScheduler):
             self._write(self.clock.progress, self._factors)
         else:
             self._apply_here()
+
+    def _impose(self) -> None:
+        """Where other base rates than a checkpoint's were accepted, what is loaded into the optimizer must not win."""
+        if self._imposes and len(self._own_bases) == len(self.base_lrs):
+            set_base_rates(self.optimizers, self._own_bases)
+            self._written.adopt()
 
     def _beyond(self) -> None:
         self._updates_beyond += 1

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from lehr.state.nested import Restore
 from lehr.state.random_state import RandomState
+from lehr.state.reading import Fields
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Batches(Generic[T]):
 
     A checkpoint holds the number of the epoch and of the batch in it, and the random numbers with which the epoch
     began: loading starts that epoch anew and passes over the batches that were used, which takes the time to load them.
+    Batches that a trial has drawn ahead are drawn again.
 
     Args:
         loader: a `DataLoader` or any other iterable, or a function that returns an iterator for each epoch; an iterator
@@ -129,30 +131,32 @@ class Batches(Generic[T]):
         return wind_back
 
     def state_dict(self) -> dict[str, Any]:
-        """The position: numbers of the epoch and of the batch, and the random numbers at the epoch's beginning."""
+        """The position: numbers of the epoch and of the batch, how many were drawn ahead, and how epochs began."""
         epoch, index = (self._again[0].epoch, self._again[0].index) if self._again else (self._epoch, self._index)
-        return {"epoch": epoch, "index": index, "start": self._starts.get(epoch) if index else None}
+        starts = {number: start for number, start in self._starts.items() if number >= epoch}
+        return {"epoch": epoch, "index": index, "ahead": len(self._again), "starts": starts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go to the position of `state_dict`; the global random numbers stay as they are.
 
         Raises:
-            ValueError: if the loader has fewer batches than were used.
+            ValueError: if it is no such state, or the loader has fewer batches than were used.
         """
-        epoch, index, start = state["epoch"], state["index"], state["start"]
+        fields = Fields("the checkpoint's batches", state)
+        epoch, index, ahead = fields.whole("epoch"), fields.whole("index"), fields.whole("ahead")
+        starts = fields.table("starts")
         self._again.clear()
-        self._starts.clear()
         self._iterator, self._epoch, self._index = None, epoch, 0
-        if not index:
+        self._starts = {int(number): start for number, start in starts.items()}
+        if not index and not ahead:
             return
         random = RandomState()
         before = random.state_dict()
         try:
-            if start is not None:
-                random.load_state_dict(start["random"])
-                for generator, numbers in zip(_generators(self.loader), start["generators"], strict=False):
-                    generator.set_state(numbers)
-            passed = sum(1 for _ in islice(self._begin(), index))
+            passed = sum(1 for _ in islice(self._begin(again=True), index))
+            self._index = passed
+            # a trial had drawn these, perhaps from the epoch after, which has begun with random numbers of that time
+            ahead_of_us = [self._noted(again=True) for _ in range(ahead if passed == index else 0)]
         finally:
             random.load_state_dict(before)
         if passed < index:
@@ -161,28 +165,33 @@ class Batches(Generic[T]):
                 f"the checkpoint had used {index} batches of its epoch, but the loader has only {passed}; resume with "
                 "the data that the run had"
             )
-        self._index = index
+        self._again.extend(ahead_of_us)
 
-    def _noted(self) -> _Drawn:
-        item = self._draw()
+    def _noted(self, *, again: bool = False) -> _Drawn:
+        item = self._draw(again=again)
         return _Drawn(self._epoch, self._index - 1, item)
 
-    def _draw(self) -> T:
+    def _draw(self, *, again: bool = False) -> T:
         try:
-            item = next(self._begin() if self._iterator is None else self._iterator)
+            item = next(self._begin(again=again) if self._iterator is None else self._iterator)
         except StopIteration:
             if isinstance(self.loader, Iterator):
                 raise
             if not self._index:
                 raise ValueError("Batches: the loader is empty") from None
             self._epoch, self._index = self._epoch + 1, 0
-            self._begin()
+            self._begin(again=again)
             return self._draw()
         self._index += 1
         return item
 
-    def _begin(self) -> Iterator[T]:
-        """Start the epoch."""
+    def _begin(self, *, again: bool = False) -> Iterator[T]:
+        """Start the epoch; again, with the random numbers that it began with."""
+        start = self._starts.get(self._epoch) if again else None
+        if start is not None:
+            RandomState().load_state_dict(start["random"])
+            for generator, numbers in zip(_generators(self.loader), start["generators"], strict=False):
+                generator.set_state(numbers)
         wanted = {self._epoch, *(drawn.epoch for drawn in self._again), *(d.epoch for log in self._logs for d in log)}
         self._starts = {epoch: start for epoch, start in self._starts.items() if epoch in wanted}
         self._starts[self._epoch] = {

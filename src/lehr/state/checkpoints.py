@@ -88,7 +88,7 @@ class Checkpoints:
         """Write the state of all parts now, and delete what is older than the last `keep`.
 
         Args:
-            step: where the run is, such as `scheduler.last_epoch`, at least 0; `resume` returns it.
+            step: where the run is, such as `scheduler.updates`, at least 0; `resume` returns it.
 
         Raises:
             ValueError: if a part's state could not be loaded again; found out at the first save.

@@ -25,7 +25,7 @@ USUAL: Final = 3
 
 
 class LRTuner(Policy):
-    """Finds the peak learning rate in the first third of the run, from any start, then anneals to zero.
+    """Searches for the peak learning rate in the first third of the run, then anneals to zero.
 
         phi(r) = L(theta + r Delta) = L - a r + b r^2 / 2,    r* = a / b
 
