@@ -51,7 +51,7 @@ class Model(lightning.LightningModule):
             {"params": self.net[3].parameters()},
         ]
         optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=0.9)
-        optimizer.register_step_pre_hook(lambda one, *_: self.rates.append(one.param_groups[1]["lr"]))
+        optimizer.register_step_post_hook(lambda one, *_: self.rates.append(one.param_groups[1]["lr"]))
         return optimizer if self.configure is None else self.configure(optimizer)
 
 
@@ -231,7 +231,12 @@ def test_policies_see_the_mean_loss_of_an_update(accumulate: int) -> None:
     assert driver.policy.losses == pytest.approx([sum(each) / len(each) for each in losses if each])
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def half(init_scale: float = 2.0**10) -> Any:
+    scaler = torch.amp.GradScaler("cpu", init_scale=init_scale)
+    return lightning.plugins.precision.MixedPrecision("16-mixed", "cpu", scaler=scaler)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
 @pytest.mark.parametrize("clip", [None, 0.01])
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_look_sees_the_step_that_is_made(clip: float | None, accumulate: int, precision: str) -> None:
@@ -245,13 +250,28 @@ def test_a_look_sees_the_step_that_is_made(clip: float | None, accumulate: int, 
                 after.append(float(self.loss(fixed)))
 
     policy = Watches()
-    _, model, _ = fit(
-        policy, model=Asks(), lehr_options={"look_batches": [fixed]}, gradient_clip_val=clip, precision=precision,
-        accumulate_grad_batches=accumulate,
+    mixed = {"plugins": [half()]} if precision == "16-mixed" else {"precision": precision}
+    fit(
+        policy, model=Asks(), lehr_options={"look_batches": [fixed]}, gradient_clip_val=clip,
+        accumulate_grad_batches=accumulate, **mixed,
     )  # fmt: skip
     assert len(policy.looks) == (8 if accumulate == 1 else 4)
     assert [there for _, _, there in policy.looks] == [after[index] for index, _, _ in policy.looks]
     assert all(here != there for _, here, there in policy.looks)
+
+
+def test_updates_that_amp_skips_spend_nothing_and_losses_are_unscaled() -> None:
+    class Plain(Watches):
+        needs = ("loss",)
+
+        def wants_look(self, progress: float) -> bool:
+            return False
+
+    driver, model, run = fit(Plain(), plugins=[half(init_scale=2.0**26)])
+    skipped = run.global_step - driver.scheduler.updates
+    assert 0 < skipped < 20
+    assert len(driver.policy.losses) == 40
+    assert max(driver.policy.losses) < 100.0
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -350,11 +370,11 @@ def test_another_length_is_refused_unless_accepted(tmp_path: Path) -> None:
 
 def test_the_monitor_logs_the_rates(tmp_path: Path) -> None:
     logger = lightning.loggers.CSVLogger(tmp_path)
-    monitor = lightning.callbacks.LearningRateMonitor()
+    monitor = lightning.callbacks.LearningRateMonitor(logging_interval="step")
     run = trainer(Lehr(lehr.Linear()), monitor, logger=logger, log_every_n_steps=1)
     model = Model()
     run.fit(model, loader())
-    assert monitor.lrs["lr-SGD/pg2"][:40] == pytest.approx(model.rates)
+    assert monitor.lrs["lr-SGD/pg2"] == pytest.approx(model.rates)
     assert "lr-SGD/pg2" in (Path(logger.log_dir) / "metrics.csv").read_text()
 
 
