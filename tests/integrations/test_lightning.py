@@ -159,6 +159,8 @@ def test_a_second_scheduler_is_refused() -> None:
     [
         ((0.1,), "policy must be a schedule"),
         ((lehr.Linear,), "policy must be a schedule"),
+        (("cosine",), r"write lehr.parse_schedule\('cosine'\)"),
+        (([],), "policy must be a schedule"),
         ((lehr.Linear(), 10), "budget must be"),
         ((lehr.Linear(), None, {"find_peak": True}), "find_peak must be a function"),
     ],

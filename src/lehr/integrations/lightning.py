@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import lehr
+from lehr.integrations._arguments import check_budget, check_countable, check_policy
 
 LOOKS: Final = 3
 """How many batches a look along the step sees."""
@@ -48,9 +49,9 @@ class Lehr(Callback):
     >>> class Model(BoringModel):
     ...     def configure_optimizers(self):
     ...         return torch.optim.SGD(self.parameters(), lr=0.1)
-    >>> tempting = dict(logger=False, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False)
+    >>> quiet = dict(logger=False, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False)
     >>> driver = Lehr(lehr.Linear().after_warmup(0.1))
-    >>> Trainer(max_steps=10, limit_val_batches=0, callbacks=[driver], **tempting).fit(Model())
+    >>> Trainer(max_steps=10, limit_val_batches=0, callbacks=[driver], **quiet).fit(Model())
     >>> driver.scheduler.updates, driver.scheduler.get_last_lr()
     (10, [0.0])
     """
@@ -64,10 +65,8 @@ class Lehr(Callback):
         look_batches: Iterable[Any] | None = None,
         accept: str | Collection[str] = (),
     ) -> None:
-        if isinstance(policy, type) or not isinstance(policy, lehr.Policy | lehr.Schedule | Sequence):
-            raise TypeError(f"Lehr: policy must be a schedule or a policy, such as lehr.Linear(); got {policy!r}")
-        if budget is not None and not isinstance(budget, str | lehr.Budget):
-            raise TypeError(f"Lehr: budget must be a lehr.Budget or a text such as '30min'; got {budget!r}")
+        check_policy(policy)
+        check_budget(budget)
         if find_peak is not None and not callable(find_peak):
             raise TypeError(f"Lehr: find_peak must be a function of a lehr.Training; got {find_peak!r}")
         self.policy = policy
@@ -175,11 +174,7 @@ class Lehr(Callback):
             budget = lehr.Budget.parse(self.budget, **_sizes(trainer))
         else:
             budget = _trainers_budget(trainer)
-        if budget.unit in ("samples", "tokens") and budget.each is None:
-            raise ValueError(
-                f"Lehr: a trainer does not say how many {budget.unit} an update used; give the budget as "
-                f"lehr.Budget({budget.unit}=..., {budget.unit}_per_step=...)"
-            )
+        check_countable(budget)
         return budget
 
     def _batches_to_look_at(self, trainer: Trainer) -> Iterable[Any]:
