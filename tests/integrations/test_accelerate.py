@@ -65,11 +65,16 @@ class Run:
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
-@pytest.mark.parametrize("options", [{}, {"step_scheduler_with_optimizer": False}, {"split_batches": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"step_scheduler_with_optimizer": False},
+        {"dataloader_config": accelerate.utils.DataLoaderConfiguration(split_batches=True)},
+    ],
+    ids=["usual", "not with the optimizer", "split batches"],
+)
 def test_prepared_schedulers_count_updates(accumulate: int, options: Any) -> None:
-    split = options.pop("split_batches", None) if "split_batches" in options else None
-    if split is not None:
-        options = {"dataloader_config": accelerate.utils.DataLoaderConfiguration(split_batches=True)}
     curve = lehr.Cosine().after_warmup(0.2)
     run = Run(curve, accumulate=accumulate, **options)
     run.train()
@@ -100,20 +105,13 @@ def test_a_scheduler_may_be_built_on_the_prepared_optimizer(accumulate: int) -> 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_saved_states_resume_bit_for_bit(accumulate: int, tmp_path: Path) -> None:
     whole = Run(lehr.Cosine(), accumulate=accumulate)
-    whole.train(12)
+    whole.train(16)  # whole epochs, since a loader draws from the random numbers when it starts
     whole.accelerator.save_state(str(tmp_path))
     whole.train()
     fresh = Run(lehr.Cosine(), accumulate=accumulate)
     fresh.accelerator.load_state(str(tmp_path))
-    position = 12 * accumulate % 8
-    for x in fresh.accelerator.skip_first_batches(fresh.loader, position):
-        with fresh.accelerator.accumulate(fresh.model):
-            fresh.accelerator.backward(fresh.loss(x))
-            fresh.optimizer.step()
-            fresh.scheduler.step()
-            fresh.optimizer.zero_grad()
     fresh.train()
-    assert fresh.rates == whole.rates[12:]
+    assert fresh.rates == whole.rates[16:]
     assert all(map(torch.equal, fresh.model.parameters(), whole.model.parameters()))
 
 
