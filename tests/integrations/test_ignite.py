@@ -13,9 +13,9 @@ import lehr
 
 pytest.importorskip("ignite")
 
-from ignite.engine import Engine, Events, create_supervised_trainer  # noqa: E402
-from ignite.handlers import Checkpoint, DiskSaver  # noqa: E402
-from ignite.handlers.param_scheduler import LRScheduler  # noqa: E402
+from ignite.engine import Engine, Events, create_supervised_trainer
+from ignite.handlers import Checkpoint, DiskSaver
+from ignite.handlers.param_scheduler import LRScheduler
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("error::lehr.BudgetWarning")]
 
@@ -83,7 +83,9 @@ def test_an_engine_of_a_training_looks_along_the_step() -> None:
     torch.manual_seed(0)
     model = nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
-    training = lehr.Training(model, optimizer, DATA, lambda model, batch: nn.functional.mse_loss(model(batch[0]), batch[1]))
+    training = lehr.Training(
+        model, optimizer, DATA, lambda model, batch: nn.functional.mse_loss(model(batch[0]), batch[1])
+    )
     scheduler = lehr.Scheduler(training, lehr.LRTuner(), training.budget("20ep"))
     trainer = Engine(lambda engine, _: training.step(scheduler).item())
     losses: list[float] = []

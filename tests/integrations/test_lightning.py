@@ -67,7 +67,9 @@ def trainer(*callbacks: Any, **options: Any) -> Any:
     )  # fmt: skip
 
 
-def fit(policy: Any, *, model: Model | None = None, budget: Any = None, lehr_options: Any = None, **options: Any) -> Any:
+def fit(
+    policy: Any, *, model: Model | None = None, budget: Any = None, lehr_options: Any = None, **options: Any
+) -> Any:
     driver = Lehr(policy, budget, **(lehr_options or {}))
     model = model or Model()
     run = trainer(driver, **options)
@@ -269,7 +271,7 @@ def test_updates_that_amp_skips_spend_nothing_and_losses_are_unscaled() -> None:
         def wants_look(self, progress: float) -> bool:
             return False
 
-    driver, model, run = fit(Plain(), plugins=[half(init_scale=2.0**26)])
+    driver, _, run = fit(Plain(), plugins=[half(init_scale=2.0**26)])
     skipped = run.global_step - driver.scheduler.updates
     assert 0 < skipped < 20
     assert len(driver.policy.losses) == 40
@@ -325,7 +327,7 @@ def test_a_range_test_sets_the_peak_and_leaves_no_trace(clip: float | None) -> N
         return driver, model
 
     driver, model = run(10.0, find_peak=peak)
-    other, plain = run(0.5)
+    _, plain = run(0.5)
     assert driver.scheduler.base_lrs == pytest.approx([0.05, 0.5])
     assert len(tests[0].rates) > 20
     assert torch.allclose(weights(model), weights(plain))
@@ -342,8 +344,12 @@ def test_a_range_test_sets_the_peak_and_leaves_no_trace(clip: float | None) -> N
 )
 def test_resuming_is_bit_for_bit(policy: Any, tmp_path: Path) -> None:
     def make() -> Any:
-        again = policy if isinstance(policy, lehr.Schedule) else type(policy)() if isinstance(policy, lehr.LRTuner) else (
-            lehr.LearnedSchedule.pretrained() * lehr.Linear()
+        again = (
+            policy
+            if isinstance(policy, lehr.Schedule)
+            else type(policy)()
+            if isinstance(policy, lehr.LRTuner)
+            else (lehr.LearnedSchedule.pretrained() * lehr.Linear())
         )
         return Lehr(again)
 

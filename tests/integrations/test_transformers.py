@@ -97,7 +97,9 @@ def test_a_budget_may_be_given_and_ends_training(budget: Any, updates: int, tmp_
 
 def test_seconds_end_training_and_leave_out_evaluation(tmp_path: Path) -> None:
     driver = Lehr(lehr.Linear(), "1s")
-    run = trainer(tmp_path, driver, max_steps=100_000, eval_strategy="steps", eval_steps=50, more={"eval_dataset": data()})
+    run = trainer(
+        tmp_path, driver, max_steps=100_000, eval_strategy="steps", eval_steps=50, more={"eval_dataset": data()}
+    )
     run.train()
     assert driver.scheduler.finished
     assert 5 < run.state.global_step < 5_000
@@ -116,7 +118,9 @@ def test_a_budget_that_does_not_fit_is_refused(budget: Any, said: str, tmp_path:
         trainer(tmp_path, Lehr(lehr.Linear(), budget)).train()
 
 
-@pytest.mark.parametrize("options", [{"lr_scheduler_type": "cosine"}, {"warmup_steps": 5}, {"lr_scheduler_type": "constant"}])
+@pytest.mark.parametrize(
+    "options", [{"lr_scheduler_type": "cosine"}, {"warmup_steps": 5}, {"lr_scheduler_type": "constant"}]
+)
 def test_a_schedule_in_the_arguments_is_refused(options: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"leave out lr_scheduler_type and warmup_steps.*Lehr\(lehr.Cosine"):
         trainer(tmp_path, Lehr(lehr.Linear()), **options).train()
@@ -200,7 +204,7 @@ def test_a_loss_that_the_model_does_not_return_is_asked_for(tmp_path: Path) -> N
     trainer(tmp_path, Lehr(lehr.Linear()), label_smoothing_factor=0.1).train()
 
 
-@pytest.mark.parametrize("make", [lambda: lehr.Cosine(), lehr.LearnedSchedule.pretrained], ids=["schedule", "learned"])
+@pytest.mark.parametrize("make", [lehr.Cosine, lehr.LearnedSchedule.pretrained], ids=["schedule", "learned"])
 def test_resuming_is_bit_for_bit(make: Any, tmp_path: Path) -> None:
     whole, first = Lehr(make()), Rates()
     run = trainer(tmp_path, whole, first, **saves(tmp_path))

@@ -217,7 +217,7 @@ def _training_of(trainer: Trainer, module: LightningModule, batches: lehr.Batche
         (optimizer,) = trainer.optimizers
         optimizer.zero_grad()
         value = loss()
-        (value if scaler is None else scaler.scale(value)).backward()
+        (value if scaler is None else scaler.scale(value)).backward()  # type: ignore[no-untyped-call]
         if scaler is not None and not getattr(optimizer, "_step_supports_amp_scaling", False):
             scaler.unscale_(optimizer)
         module.configure_gradient_clipping(
