@@ -208,6 +208,25 @@ def test_a_loader_that_cannot_be_drawn_from_twice_is_refused() -> None:
         run.fit(Model(), DataLoader(Stream(), batch_size=8))
 
 
+def test_a_trainer_of_the_old_package_is_refused() -> None:
+    old = pytest.importorskip("pytorch_lightning")
+
+    class Old(old.LightningModule):
+        training_step = Model.training_step
+        loss = Model.loss
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Linear(4, 1)
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    run = old.Trainer(max_epochs=1, callbacks=[Lehr(lehr.Linear())], accelerator="cpu", logger=False)
+    with pytest.raises(TypeError, match=r"from lightning\.pytorch import Trainer, LightningModule"):
+        run.fit(Old(), loader())
+
+
 # -- losses and looks ------------------------------------------------------------------------------------------------
 
 
@@ -332,6 +351,29 @@ def test_a_range_test_sets_the_peak_and_leaves_no_trace(clip: float | None) -> N
     assert len(tests[0].rates) > 20
     assert torch.allclose(weights(model), weights(plain))
     assert all(map(torch.equal, model.seen, plain.seen))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_a_range_test_makes_the_updates_of_a_training_of_ours(clip: float | None, precision: str) -> None:
+    tests: list[lehr.RangeTestResult] = []
+
+    def peak(training: lehr.Training) -> float:
+        tests.append(lehr.range_test(training, low=1e-3, high=1.0, steps=30))
+        return 0.05
+
+    mixed = {"plugins": [half()]} if precision == "16-mixed" else {}
+    batches = list(INPUTS.split(8))
+    fit(lehr.Linear(), lehr_options={"find_peak": peak, "look_batches": batches}, gradient_clip_val=clip, **mixed)
+    model = Model()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10) if mixed else None
+    ours = lehr.Training(
+        model, model.configure_optimizers(), batches, lambda model, x: model.loss(x), clip_norm=clip,
+        autocast=torch.half if mixed else None, scaler=scaler,
+    )  # fmt: skip
+    expected = lehr.range_test(ours, low=1e-3, high=1.0, steps=30)
+    assert tests[0].rates == expected.rates
+    assert tests[0].losses == pytest.approx(expected.losses, rel=1e-5)
 
 
 # -- checkpoints and logs --------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class Lehr(Callback):
         accept: how a checkpoint may differ from this run, as in `lehr.Scheduler`: `accept="budget"` trains longer.
 
     Raises:
+        TypeError: if an argument, or the trainer, is of another kind.
         ValueError: when training starts, if the module returns a scheduler too, or the trainer has no end.
 
     >>> from lightning.pytorch.demos.boring_classes import BoringModel
@@ -94,6 +95,11 @@ class Lehr(Callback):
     # -- the trainer's events ---------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not isinstance(trainer, Trainer):
+            raise TypeError(
+                f"Lehr: the trainer is from the package {type(trainer).__module__.partition('.')[0]}; write from "
+                "lightning.pytorch import Trainer, LightningModule"
+            )
         if trainer.lr_scheduler_configs:
             raise ValueError(
                 "Lehr: configure_optimizers returns a scheduler too, and both would set the learning rate; return only "
