@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -374,6 +377,24 @@ def test_a_range_test_makes_the_updates_of_a_training_of_ours(clip: float | None
     expected = lehr.range_test(ours, low=1e-3, high=1.0, steps=30)
     assert tests[0].rates == expected.rates
     assert tests[0].losses == pytest.approx(expected.losses, rel=1e-5)
+
+
+def test_two_processes_agree(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("two_processes.py")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("tuner", "range test"):
+        first, second = (json.loads((tmp_path / f"{name} {rank}.json").read_text()) for rank in (0, 1))
+        assert first == second
+        assert first["updates"] == 48  # 16 batches each, two an update, six epochs
+        assert max(first["rates"]) > 1e-3
+        assert first["weights"] == pytest.approx([1.0] * 4, abs=0.05)
 
 
 # -- checkpoints and logs --------------------------------------------------------------------------------------------

@@ -219,6 +219,10 @@ def _training_of(trainer: Trainer, module: LightningModule, batches: lehr.Batche
         with _silent(module):
             return _loss_of(trainer, module, next(batches))
 
+    @torch.no_grad()  # a data-parallel model waits for the backward pass of each forward pass with gradients
+    def look() -> Tensor:
+        return loss()
+
     def step() -> Tensor:
         (optimizer,) = trainer.optimizers
         optimizer.zero_grad()
@@ -238,7 +242,7 @@ def _training_of(trainer: Trainer, module: LightningModule, batches: lehr.Batche
             scaler.update()
         return value
 
-    return lehr.Training.of(step, touches=[module, *trainer.optimizers, batches], backward=loss, scaler=scaler)
+    return lehr.Training.of(step, touches=[module, *trainer.optimizers, batches], backward=look, scaler=scaler)
 
 
 def _loss_of(trainer: Trainer, module: LightningModule, batch: Any) -> Tensor:
