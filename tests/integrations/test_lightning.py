@@ -439,6 +439,28 @@ def test_another_length_is_refused_unless_accepted(tmp_path: Path) -> None:
     assert model.rates == pytest.approx([0.1 * (1 - k / 32) for k in range(16, 32)])
 
 
+def test_going_on_without_the_callbacks_state_is_refused(tmp_path: Path) -> None:
+    plain = trainer(max_epochs=2)
+    plain.fit(Model(), loader())
+    plain.save_checkpoint(tmp_path / "plain.ckpt")
+    with pytest.raises(ValueError, match="goes on after 16 updates that this callback has not seen"):
+        trainer(Lehr(lehr.Linear())).fit(Model(), loader(), ckpt_path=tmp_path / "plain.ckpt")
+    driver = Lehr(lehr.Linear())
+    run, model = trainer(driver, max_epochs=2), Model()
+    run.fit(model, loader())
+    run.fit_loop.max_epochs = 4
+    with pytest.raises(ValueError, match="start a new Trainer"):
+        run.fit(model, loader())
+
+
+def test_a_callback_serves_one_run_after_another() -> None:
+    driver = Lehr(lehr.Linear())
+    for _ in range(2):
+        model = Model()
+        trainer(driver, max_epochs=2).fit(model, loader())
+        assert model.rates == pytest.approx([0.1 * (1 - k / 16) for k in range(16)])
+
+
 def test_the_monitor_logs_the_rates(tmp_path: Path) -> None:
     logger = lightning.loggers.CSVLogger(tmp_path)
     monitor = lightning.callbacks.LearningRateMonitor(logging_interval="step")

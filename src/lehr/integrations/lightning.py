@@ -105,6 +105,12 @@ class Lehr(Callback):
                 "Lehr: configure_optimizers returns a scheduler too, and both would set the learning rate; return only "
                 "the optimizer, or leave the callback out"
             )
+        if self._loaded is None and trainer.global_step:
+            raise ValueError(
+                f"Lehr: training goes on after {trainer.global_step:,} updates that this callback has not seen, so where "
+                "its schedule was is not known; start a new Trainer, or give fit(ckpt_path=...) a checkpoint of a run "
+                "with the callback"
+            )
         looks = self.find_peak is not None or (isinstance(self.policy, lehr.Policy) and "loss_at" in self.policy.needs)
         watches = looks or (isinstance(self.policy, lehr.Policy) and self.policy.follow is None)
         if watches and not pl_module.automatic_optimization:
