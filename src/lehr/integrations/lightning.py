@@ -107,9 +107,9 @@ class Lehr(Callback):
             )
         if self._loaded is None and trainer.global_step:
             raise ValueError(
-                f"Lehr: training goes on after {trainer.global_step:,} updates that this callback has not seen, so where "
-                "its schedule was is not known; start a new Trainer, or give fit(ckpt_path=...) a checkpoint of a run "
-                "with the callback"
+                f"Lehr: training goes on after {trainer.global_step:,} updates that this callback has not seen, so "
+                "where its schedule was is not known; start a new Trainer, or give fit(ckpt_path=...) a checkpoint of "
+                "a run with the callback"
             )
         looks = self.find_peak is not None or (isinstance(self.policy, lehr.Policy) and "loss_at" in self.policy.needs)
         watches = looks or (isinstance(self.policy, lehr.Policy) and self.policy.follow is None)
