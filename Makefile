@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test fuzz check bench docs clean
+.PHONY: install demo test integrations fuzz check bench docs clean
 .DEFAULT_GOAL := install
 
 # Everything, for developing.
@@ -15,6 +15,12 @@ demo: .venv/installed-lab
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -q
+
+# The leaves for other people's trainers, with the real ones, in an environment of their own.
+integrations: .venv-integrations/installed
+	folder=$$(mktemp -d); WANDB_MODE=offline WANDB_SILENT=true WANDB_DIR=$$folder MLFLOW_ALLOW_FILE_STORE=true \
+		MLFLOW_TRACKING_URI=file:$$folder/mlruns \
+		.venv-integrations/bin/python -m pytest -q -n 0 -W ignore tests/integrations src/lehr/integrations docs/trainers.md
 
 # Many more random inputs than the tests take, for a quarter of an hour or more.
 fuzz: .venv/installed-dev
@@ -44,7 +50,7 @@ docs: .venv/installed-dev
 	$(BIN)/sphinx-build --nitpicky docs docs/_build/html
 
 clean:
-	rm -rf .venv docs/_build docs/_pictures demo
+	rm -rf .venv .venv-integrations docs/_build docs/_pictures demo
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -56,3 +62,12 @@ clean:
 .venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,dev]'
 	touch $@ .venv/installed-lab
+
+# torch first, so that nothing pulls another one.
+.venv-integrations/installed: pyproject.toml constraints.txt constraints-integrations.txt
+	$(PYTHON) -m venv .venv-integrations
+	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--constraint constraints-integrations.txt --editable '.[lab]' hypothesis pytest pytest-benchmark pytest-xdist sybil \
+		accelerate lightning mlflow-skinny pytorch-ignite tensorboard transformers wandb
+	touch $@

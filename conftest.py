@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,21 @@ ONE_WORKER = (".md", "freezing/test_data_parallel.py")
 """Files whose tests share a namespace, or a costly set-up."""
 
 
+def missing(*packages: str) -> bool:
+    """Whether a package that an example needs is not installed; frameworks are there for `make integrations` only."""
+    return any(find_spec(package) is None for package in packages)
+
+
+NEEDS = {
+    "src/lehr/integrations/lightning.py": ("lightning",),
+    "src/lehr/integrations/transformers.py": ("transformers", "accelerate"),
+    "tests/integrations/two_processes.py": ("lightning",),
+}
+"""Files that cannot be imported without their framework."""
+
+collect_ignore = [file for file, packages in NEEDS.items() if missing(*packages)]
+
+
 def _names() -> dict[str, Any]:
     public = {name: thing for room in ROOMS for name, thing in vars(room).items() if name[0] != "_" and callable(thing)}
     return {**public, "lehr": lehr, "torch": torch}
@@ -50,7 +66,7 @@ def _seeded() -> Iterator[None]:
 
 def _example_setup(namespace: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    namespace.update(_names())
+    namespace.update(_names(), missing=missing)
 
 
 class _PagesTogether(LoadScopeScheduling):

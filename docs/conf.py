@@ -20,6 +20,7 @@ author = "The lehr developers"
 copyright = "2026, the lehr developers"  # noqa: A001 - Sphinx's name
 release = lehr.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+autodoc_mock_imports = ["lightning", "transformers"]  # which are not there to build the docs
 myst_heading_anchors = 3
 default_role = "code"
 html_theme = "furo"

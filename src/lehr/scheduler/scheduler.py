@@ -194,7 +194,10 @@ class Scheduler(LRScheduler):
                 called `observe`.
         """
         if epoch is not None:
-            raise TypeError("Scheduler.step takes no epoch: it counts the optimizer's updates itself")
+            raise TypeError(
+                "Scheduler.step takes no epoch, nor anything else, since it counts the optimizer's updates itself; "
+                "write scheduler.step(), and as a handler lambda *_: scheduler.step()"
+            )
         counter = self._counters[0]
         if counter.suspended:
             return

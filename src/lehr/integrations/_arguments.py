@@ -1,0 +1,44 @@
+"""What the callbacks of all trainers take, checked before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lehr
+
+
+def check_policy(policy: Any) -> None:
+    """Whether it is a policy, a schedule or several.
+
+    Raises:
+        TypeError: if not, with what to write.
+    """
+    if isinstance(policy, str):
+        raise TypeError(f"Lehr: policy must be a schedule or a policy; write lehr.parse_schedule({policy!r})")
+    several = policy if isinstance(policy, Sequence) else [policy]
+    if not several or not all(isinstance(one, lehr.Policy | lehr.Schedule) for one in several):
+        raise TypeError(f"Lehr: policy must be a schedule or a policy, such as lehr.Linear(); got {policy!r}")
+
+
+def check_budget(budget: Any) -> None:
+    """Whether it is a budget, a text that may name one, or None.
+
+    Raises:
+        TypeError: if not.
+    """
+    if budget is not None and not isinstance(budget, str | lehr.Budget):
+        raise TypeError(f"Lehr: budget must be a lehr.Budget or a text such as '30min'; got {budget!r}")
+
+
+def check_countable(budget: lehr.Budget) -> None:
+    """Whether a trainer can tell how much of it an update spends.
+
+    Raises:
+        ValueError: if not, with what to write.
+    """
+    if budget.unit in ("samples", "tokens") and budget.each is None:
+        raise ValueError(
+            f"Lehr: a trainer does not say how many {budget.unit} an update used; give the budget as "
+            f"lehr.Budget({budget.unit}=..., {budget.unit}_per_step=...)"
+        )
