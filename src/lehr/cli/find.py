@@ -48,7 +48,7 @@ def find(
         raise ValueError(f"--mode must be exp or linear; got {mode}")
     chosen = lab.load_task(task, data or None)
     found = lab.find(
-        chosen, chosen.load(), low=low, high=high, steps=steps, mode=cast("Literal['exp', 'linear']", mode), seed=seed,
+        chosen, low=low, high=high, steps=steps, mode=cast("Literal['exp', 'linear']", mode), seed=seed,
         evaluate_every=evaluate_every,
     )  # fmt: skip
     console = Console()
