@@ -165,7 +165,8 @@ def train(
     if diverged_at is None and score is not None:
         validation = _finite(score.value)
         if look_at_test:
-            final = loop.evaluate_test()
+            with scheduler.paused():
+                final = loop.evaluate_test()
             test, numbers = _finite(final.value), _finite_ones(final.numbers)
         if not _is_finite(score) or (look_at_test and test is None):
             validation, test, numbers, diverged_at = None, None, {}, scheduler.updates

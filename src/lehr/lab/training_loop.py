@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -190,19 +190,22 @@ class TrainingLoop:
         Raises:
             ValueError: if the data come to their end before the budget.
         """
-        losses, usual = self.training.run(scheduler), self.training.accumulate
-        with _counted_calls(self.training) as calls:
+        looks_along = "loss_at" in scheduler.policy.needs
+        calls = _Calls(self.training.modules if looks_along else ())
+        losses, batches = self.training.run(scheduler), self.training.accumulate
+        usual = batches  # calls in an update that only trains; a loss may call its model several times
+        try:
             while True:
-                looks, calls[0] = scheduler.wants_look, 0
+                looks, _ = scheduler.wants_look, calls.take()
                 if (loss := next(losses, None)) is None:
                     break
-                if looks:  # a loss may call its model several times, as often as in updates that only train
-                    self.probe_passes += max(0, round(calls[0] * self.training.accumulate / usual)) - (
-                        self.training.accumulate if calls[0] else 0
-                    )
+                if looks:
+                    self.probe_passes += max(0, round(calls.take() * batches / usual) - batches)
                 else:
-                    usual = max(calls[0], 1)
+                    usual = calls.take() or usual
                 yield loss.item()
+        finally:
+            calls.remove()
         if not scheduler.finished:
             raise ValueError(
                 f"TrainingTask: the batches came to their end after {scheduler.updates} updates, before the budget of "
@@ -276,17 +279,30 @@ def _undisturbed(training: lehr.Training) -> Iterator[None]:
         random.load_state_dict(state)
 
 
-@contextmanager
-def _counted_calls(training: lehr.Training) -> Iterator[list[int]]:
-    """A counter of the calls of the training's first module."""
-    calls = [0]
+class _Calls:
+    """Counts the calls of the module that is called first, which is the outermost."""
 
-    def count(module: nn.Module, inputs: Any) -> None:
-        calls[0] += 1
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self.count = 0
+        self._outermost: nn.Module | None = None
+        every = {id(one): one for module in modules for one in module.modules()}
+        self._hooks = {key: one.register_forward_pre_hook(self._note) for key, one in every.items()}
 
-    hooks = [module.register_forward_pre_hook(count) for module in training.modules[:1]]
-    try:
-        yield calls
-    finally:
-        for hook in hooks:
-            hook.remove()
+    def _note(self, module: nn.Module, inputs: Any) -> None:
+        if self._outermost is None:
+            self._outermost = module
+            self._remove(key for key in list(self._hooks) if key != id(module))
+        self.count += 1
+
+    def take(self) -> int:
+        """The calls since this was asked last."""
+        count, self.count = self.count, 0
+        return count
+
+    def remove(self) -> None:
+        """Leave the modules alone."""
+        self._remove(list(self._hooks))
+
+    def _remove(self, keys: Iterable[int]) -> None:
+        for key in keys:
+            self._hooks.pop(key).remove()
