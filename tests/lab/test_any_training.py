@@ -128,8 +128,9 @@ def test_other_numbers_are_kept_with_the_runs(tmp_path: Path) -> None:
 
 
 def test_passes_are_counted_as_for_tensors() -> None:
-    targets = torch.arange(160) % 2  # which nothing foretells, so that long steps do harm
-    data = lab.split(torch.randn(160, 4, generator=trainings.numbers(0)), targets, validation=40, test=40)
+    inputs = torch.randn(160, 4, generator=trainings.numbers(0))
+    targets = ((inputs.sum(1) > 0) ^ (torch.arange(160) % 5 == 0)).long()  # a fifth wrong, so that long steps do harm
+    data = lab.split(inputs, targets, validation=40, test=40)
     plain = small.task(batch_size=8, data=data)
     inputs, targets = data.train
     pairs = torch.utils.data.TensorDataset(inputs, targets)
@@ -146,7 +147,7 @@ def test_passes_are_counted_as_for_tensors() -> None:
         own = lab.TrainingTask(
             make_training=partial(make_training, calls=calls), validate=trainings.held_out, test=trainings.held_out
         )
-        for method in ("linear", "learned", *(("lrtuner",) if calls > 1 else ("gen", "lqa", "qlabgrad", "lrtuner"))):
+        for method in ("linear", *(("lrtuner",) if calls > 1 else ("gen", "lqa", "qlabgrad", "lrtuner"))):
             settings = lab.Settings("40steps")
             ours, theirs = (lab.train(one, lab.METHODS[method], settings, 0, 0.1) for one in (plain, own))
             assert (theirs.probe_passes > 0) == (ours.probe_passes > 0), method
@@ -180,7 +181,7 @@ def test_what_a_task_gets_wrong_is_told(changes: dict[str, Any], method: str, me
     if message is None:
         assert train(task, method).test is not None
         return
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises(ValueError, match=message):
         train(task, method)
     with pytest.raises(ValueError, match=message):  # with its line, or as it is
         lab.compare(task, method, seeds=1)

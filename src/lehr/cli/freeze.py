@@ -15,6 +15,7 @@ from rich.table import Table
 import lehr
 from lehr import lab
 from lehr.cli.terminal import draw
+from lehr.lab.failures import told
 from lehr.lab.files import write
 
 POINTS = 201
@@ -42,12 +43,16 @@ def freeze(
     if out and Path(out).suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"--out: {out} must end in .png, .svg or .pdf")
     chosen = lab.load_task(task, data or None)
-    workload = chosen.workload()
-    loop = workload.loop(0)
-    layers = lehr.layers_of(loop.model, loop.example())
-    strategy = cast("Literal['linear', 'squared', 'cubic']", how)
-    plan = lehr.FreezeOut(layers, t0=t0, how=strategy, scale_lr=scaled, max_events=max_events or None)
-    savings = lehr.freeze_savings(loop.model, loop.example(), plan)
+    workload = told(f"loading the data of {task}", chosen.workload)
+
+    def predict() -> lehr.freezing.Savings:
+        loop = workload.loop(0)
+        layers = lehr.layers_of(loop.model, loop.example())
+        strategy = cast("Literal['linear', 'squared', 'cubic']", how)
+        plan = lehr.FreezeOut(layers, t0=t0, how=strategy, scale_lr=scaled, max_events=max_events or None)
+        return lehr.freeze_savings(loop.model, loop.example(), plan)
+
+    savings = told(f"looking at the layers of {task}", predict)
     if save:
         savings = replace(savings, plan=savings.plan_for(_share(save)))
     console = Console()

@@ -122,8 +122,8 @@ class TrainingLoop:
         seed: of every random number.
 
     Raises:
-        TypeError: if `make_training` returns anything but a training.
-        ValueError: if it returns one that was trained before, or one that steps a scheduler of its own.
+        ValueError: if `make_training` returns anything but a training, one that was trained before, or one that steps a
+            scheduler of its own.
     """
 
     def __init__(self, task: TrainingTask, seed: int) -> None:
@@ -238,7 +238,7 @@ class TrainingLoop:
 def _made(task: TrainingTask, seed: int) -> lehr.Training:
     training = task.make_training(seed)
     if not isinstance(training, lehr.Training):
-        raise TypeError(f"TrainingTask: make_training must return a lehr.Training; got {type(training).__name__}")
+        raise ValueError(f"TrainingTask: make_training must return a lehr.Training; got {type(training).__name__}")
     if training.has_schedulers:
         raise ValueError(
             "TrainingTask: make_training returned a training that steps a scheduler of its own, which would set the "
