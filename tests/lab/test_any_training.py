@@ -77,6 +77,33 @@ def test_every_kind_of_method_trains_every_kind_of_training(kind: str, method: s
     assert run.forward_passes >= run.updates + run.probe_passes
 
 
+def test_a_loader_with_its_own_generator_gives_all_methods_the_same_batches() -> None:
+    """Also to those that look ahead into the next epoch, and those that test rates before they start."""
+    seen: dict[str, list[float]] = {}
+
+    def task(method: str) -> lab.TrainingTask:
+        def loss(model: torch.nn.Module, batch: Any) -> torch.Tensor:
+            if torch.is_grad_enabled():
+                seen.setdefault(method, []).append(float(batch[0].sum()))
+            return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+        def make_training(seed: int) -> lehr.Training:
+            model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.2), torch.nn.Linear(8, 2))
+            pairs = torch.utils.data.TensorDataset(*small.data().train)
+            loader = torch.utils.data.DataLoader(pairs, batch_size=16, shuffle=True, generator=trainings.numbers(seed))
+            return lehr.Training(model, torch.optim.SGD(model.parameters(), lr=0.1), loader, loss)
+
+        return lab.TrainingTask(
+            make_training=make_training, validate=trainings.held_out, test=trainings.held_out, budget="6ep"
+        )
+
+    for method in ("constant", "gen", "lqa", "qlabgrad", "learned"):
+        train(task(method), method)
+    updates = len(seen["constant"])
+    assert updates == 30
+    assert all(batches[-updates:] == seen["constant"] for batches in seen.values())
+
+
 def test_workers_of_a_loader_change_nothing_about_repeatability() -> None:
     assert train(trainings.augmented_images(workers=2)) == train(trainings.augmented_images(workers=2))
 
@@ -273,3 +300,10 @@ def test_a_range_test_of_a_training() -> None:
     assert found.metrics is not None
     assert all(0.0 <= metric <= 1.0 for metric in found.metrics)
     assert found.edge() > 1e-3
+
+
+def test_the_example_is_a_task() -> None:
+    task = lab.load_task(f"{Path(__file__).parents[2] / 'examples' / 'any_training.py'}:make_task")
+    results = lab.compare(task, "linear", seeds=1)
+    assert results.runs[0].test is not None
+    assert results.runs[0].test > 0.5
