@@ -18,6 +18,7 @@ import lehr
 from lab import any_training as trainings
 from lab import small
 from lehr import lab
+from lehr.lab.report import csv_of
 
 KINDS: dict[str, Callable[[], lab.TrainingTask]] = {
     one.__name__: one
@@ -152,6 +153,7 @@ def test_other_numbers_are_kept_with_the_runs(tmp_path: Path) -> None:
     assert set(run.test_numbers) == {"accuracy"} == set(run.curve[-1].numbers)
     assert run.curve[-1].validation_loss is not None
     assert results.metric.name == "F1"
+    assert csv_of(results).splitlines()[0].endswith(",probe_passes,test accuracy")
 
 
 def test_passes_are_counted_as_for_tensors() -> None:
@@ -229,7 +231,7 @@ def test_arguments_of_the_wrong_kind_are_refused() -> None:
 
 
 def test_epochs_of_data_without_a_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="steps_per_epoch"):
+    with pytest.raises(ValueError, match=r"the budget '3ep' counts epochs, but .* such as '500steps'"):
         lab.compare(trainings.endless(), "linear", budget="3ep", seeds=1)
 
 
@@ -248,6 +250,18 @@ def test_what_is_shared_between_runs_is_noticed() -> None:
     training = task.make_training(0)
     with pytest.raises(ValueError, match="make_training must make a new network at each call"):
         lab.compare(replace(task, make_training=lambda seed: training), "linear", seeds=1)
+    part = torch.nn.Linear(4, 4)
+
+    def shares_a_part(seed: int) -> lehr.Training:
+        model = torch.nn.Sequential(part, torch.nn.Linear(4, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        return lehr.Training(model, optimizer, training.batches.loader, trainings.batch_loss)
+
+    sharing = replace(task, make_training=shares_a_part)
+    with pytest.raises(ValueError, match="make_training must make a new network at each call"):
+        train(sharing), train(sharing)
+    part = torch.nn.Linear(4, 4).requires_grad_(False)  # which no run changes
+    assert train(sharing).updates == train(sharing, "constant").updates
     rows = [(torch.randn(4), torch.tensor(0)) for _ in range(64)]
     loader = torch.utils.data.DataLoader(rows, batch_size=8, shuffle=True, generator=trainings.numbers(0))  # type: ignore[arg-type,var-annotated]
 

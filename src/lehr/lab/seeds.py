@@ -1,4 +1,4 @@
-"""The start of a run: every random number from its seed, and a network that no run has had."""
+"""The start of a run: every random number from its seed, and weights that no run has had."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ def seed_everything(seed: int) -> None:
 
 
 def check_new(model: nn.Module, who: str) -> None:
-    """Note a network as one that a run has had.
+    """Note a network's weights as those that a run has had.
+
+    Frozen ones may be shared between runs, which do not change them.
 
     Args:
         model: the network.
         who: makes it, for the message.
 
     Raises:
-        ValueError: if a run of this process had it before.
+        ValueError: if a run of this process had any of them before.
     """
-    if id(model) in (id(known) for known in _TRAINED):
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if any(_TRAINED.get(id(weight)) is weight for weight in weights):
         raise ValueError(f"{who} must make a new network at each call; it returned one that was trained before")
-    _TRAINED.add(model)
+    _TRAINED.update({id(weight): weight for weight in weights})
 
 
-_TRAINED: Final[weakref.WeakSet[nn.Module]] = weakref.WeakSet()
-"""Networks that a run of this process has had."""
+_TRAINED: Final[weakref.WeakValueDictionary[int, nn.Parameter]] = weakref.WeakValueDictionary()
+"""Weights that a run of this process has had."""

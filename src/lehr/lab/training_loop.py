@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -78,9 +79,9 @@ class TrainingWorkload:
     def _first(self) -> str:
         training = self.loop(0).training
         weights = [list(module.state_dict().values()) for module in training.modules]
-        batches = []
-        for batch, _ in zip(training.batches, range(HASHED), strict=False):
-            batches.append(content_hash(batch))  # at once: some loaders fill the same tensors again
+        batches = [
+            content_hash(batch) for batch in islice(training.batches, HASHED)
+        ]  # each at once: tensors may be reused
         return content_hash(weights, batches)
 
     def likeness(self) -> str:
@@ -103,6 +104,11 @@ class TrainingWorkload:
             self.loop(0)
         assert self._counts is not None
         counts = self._counts
+        if counts.steps_per_epoch is None and lehr.Budget.parse(text, steps_per_epoch=1).unit == "epochs":
+            raise ValueError(
+                f"the budget {text!r} counts epochs, but the training's batches do not say how many there are; give a "
+                "budget in steps, such as '500steps'"
+            )
         return lehr.Budget.parse(text, steps_per_epoch=counts.steps_per_epoch, samples_per_step=counts.samples_per_step)
 
     def loop(self, seed: int, *, bf16: bool = False, measures: bool = False) -> TrainingLoop:
