@@ -95,7 +95,12 @@ class InProcesses:
                 progress = context.Array("d", len(jobs))
             waiting, done = list(enumerate(jobs)), 0
             count = min(self.processes, len(jobs))
-            pool = ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(progress, self.threads))
+            pool = ProcessPoolExecutor(
+                count,
+                context,
+                initializer=_start_worker,
+                initargs=(progress, self.threads, multiprocessing.get_start_method()),
+            )
         except OSError as error:
             raise ValueError(_no_process(error)) from error
         futures: dict[Future[None], tuple[int, Job]] = {}
@@ -172,10 +177,11 @@ def _make(maker: InThisProcess, job: Job, path: Path, report: Callable[[float], 
 _progress: Any = None
 
 
-def _start_worker(progress: Any, threads: int) -> None:
+def _start_worker(progress: Any, threads: int, start_method: str) -> None:
     global _progress  # noqa: PLW0603 - an initializer has no other way to hand a shared array to the work
     _progress = progress
     torch.set_num_threads(threads)
+    multiprocessing.set_start_method(start_method, force=True)  # for loaders' workers, which this process would spawn
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore", lehr.BudgetWarning)
 
