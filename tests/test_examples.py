@@ -39,7 +39,7 @@ def test_scripts_run(name: str, said: str) -> None:
 
 def test_the_own_task_is_a_task() -> None:
     task = lab.load_task(f"{EXAMPLES / 'own_task.py'}:make_task")
-    run = lab.train(task, task.load(), lab.METHODS["linear"], lab.Settings("20ep", 2), seed=0)
+    run = lab.train(task, lab.METHODS["linear"], lab.Settings("20ep", 2), seed=0)
     assert run.test is not None
     assert run.test > 0.75
 

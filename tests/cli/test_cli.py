@@ -296,3 +296,89 @@ def test_meta_train_says_what_is_wrong(
 ) -> None:
     assert lehr(monkeypatch, "meta-train", *arguments) == 2
     assert says in capsys.readouterr().err
+
+
+OWN = """
+import torch
+import lehr
+from lehr import lab
+
+
+def make_training(seed):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    pairs = torch.utils.data.TensorDataset(inputs, (inputs.sum(1) > 0).long())
+    loader = torch.utils.data.DataLoader(pairs, batch_size=8, shuffle=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return lehr.Training(model, optimizer, loader, lambda m, b: torch.nn.functional.cross_entropy(m(b[0]), b[1]))
+
+
+def evaluate(training):
+    inputs = torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
+    right = training.modules[0](inputs).argmax(-1) == (inputs.sum(1) > 0)
+    return {"accuracy": right.float().mean()}
+
+
+def make_task():
+    return lab.TrainingTask(
+        make_training=make_training, validate=evaluate, test=evaluate, budget="2ep", example=torch.zeros(2, 4)
+    )
+
+
+def broken():
+    return lab.TrainingTask(make_training=lambda seed: 1 / 0, validate=evaluate, test=evaluate)
+
+
+def unseen():
+    def wrapped(seed):
+        training = make_training(seed)
+        model = Wrapped(training.modules[0])
+        return lehr.Training(model, training.optimizers[0], training.batches, lambda m, b: m(b[0]).square().mean())
+    return lab.TrainingTask(make_training=wrapped, validate=evaluate, test=evaluate)
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+"""
+
+
+def test_a_training_of_ones_own_is_compared_found_and_frozen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN)
+    task, out = f"{tmp_path / 'mine.py'}:make_task", str(tmp_path / "out")
+    arguments = ("--task", task, "--methods", "linear,freezeout", "--seeds", "2", "--lr-grid", "0.1,0.3", "--out", out)
+    assert lehr(monkeypatch, "compare", *arguments, "--processes", "2", "--budgets", "50%") == 0
+    assert "Test accuracy after 2ep" in capsys.readouterr().out
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 4 + 4 + 4
+    assert lehr(monkeypatch, "find", "--task", task, "--steps", "40") == 0
+    assert "suggestion" in capsys.readouterr().out
+    assert lehr(monkeypatch, "freeze", "--task", task, "--budget", "2ep") == 0
+    assert "FreezeOut(<2 layers>" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("function", "command", "says"),
+    [
+        ("broken", "compare", "ZeroDivisionError: division by zero (mine.py, line"),
+        ("broken", "find", "ZeroDivisionError: division by zero (mine.py, line"),
+        ("broken", "freeze", "ZeroDivisionError: division by zero (mine.py, line"),
+        ("unseen", "freeze", "give TrainingTask example=, what the model is called with"),
+        ("make_task", "meta-train", "needs a lehr.lab.Task; "),
+    ],
+)
+def test_what_is_wrong_with_a_training_of_ones_own_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, function: str, command: str,
+    says: str,
+) -> None:  # fmt: skip
+    (tmp_path / "mine.py").write_text(OWN)
+    options = ("--out", str(tmp_path / "out")) if command == "compare" else ()
+    assert lehr(monkeypatch, command, "--task", f"{tmp_path / 'mine.py'}:{function}", *options) == 2
+    said = capsys.readouterr().err
+    assert says in said
+    assert len(said.splitlines()) == 1

@@ -12,9 +12,9 @@ from lehr import lab
 def test_a_task_is_tested_and_a_run_after_it_is_not_disturbed() -> None:
     small = task()
     settings = lab.Settings("3ep", 2)
-    before = lab.train(small, small.load(), lab.METHODS["linear"], settings, seed=0)
-    found = lab.find(small, small.load(), low=1e-4, high=1e4, steps=150, evaluate_every=5)
-    after = lab.train(small, small.load(), lab.METHODS["linear"], settings, seed=0)
+    before = lab.train(small, lab.METHODS["linear"], settings, seed=0)
+    found = lab.find(small, low=1e-4, high=1e4, steps=150, evaluate_every=5)
+    after = lab.train(small, lab.METHODS["linear"], settings, seed=0)
     assert before.curve[-1].validation_loss == after.curve[-1].validation_loss
     assert 1e-3 < found.valley() < found.edge() < 1e4
     assert found.metrics is not None
@@ -29,7 +29,7 @@ def test_less_is_better_where_the_metric_says_so() -> None:
         model=lambda: torch.nn.Linear(4, 1), data=regression, loss=torch.nn.functional.mse_loss,
         metric=lab.MEAN_SQUARED_ERROR,
     )  # fmt: skip
-    found = lab.find(small, small.load(), low=1e-4, high=1e2)
+    found = lab.find(small, low=1e-4, high=1e2)
     assert not found.higher_is_better
     low, high = found.bounds()
     assert low < high < found.edge() * 2
@@ -42,4 +42,4 @@ def regression() -> lab.Data:
 
 def test_what_makes_no_sense_is_told() -> None:
     with pytest.raises(ValueError, match="high above low"):
-        lab.find(task(), task().load(), low=1.0, high=0.1)
+        lab.find(task(), low=1.0, high=0.1)

@@ -70,7 +70,7 @@ def test_an_object_is_refused_to_other_processes_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="processes=2 needs a task that other processes can find"):
         lab.compare(task(), "linear", budget="5steps", processes=2)
     comparison = lab.Comparison("mine", lab.load_methods("linear"), lab.Settings("5steps"), seeds=1)
-    with pytest.raises(ValueError, match="leave processes out, and a Task object is trained in this process"):
+    with pytest.raises(ValueError, match="leave processes out, and the object is trained in this process"):
         lab.run_comparison(comparison, Path(), task=task(), processes=1)
     method = lab.Method("mine", "mine", lambda loop: lehr.Linear(), "tests")
     with pytest.raises(ValueError, match="the method mine cannot be sent to other processes .* leave processes out"):
@@ -159,7 +159,7 @@ def test_settings_that_make_no_sense() -> None:
         lab.Settings(evaluations=0)
     with pytest.raises(ValueError, match="budget must be a text"):
         lab.Settings(budget=10)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="task must be a name or a lehr.lab.Task"):
+    with pytest.raises(TypeError, match="task must be a name, a lehr.lab.Task or a lehr.lab.TrainingTask"):
         lab.compare(3, "linear")  # type: ignore[arg-type]
     for name in ("processes", "threads"):
         with pytest.raises(ValueError, match=f"{name} must be a whole number from 1 to"):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lab.small import task
 from lehr import lab
-from lehr.lab.loop import Loop
+from lehr.lab.tensors import TensorLoop
 
 
 def f1(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def by_class(examples: int = 2_300) -> lab.Data:
 @pytest.mark.parametrize("metric", [f1, auc], ids=lambda metric: metric.__name__)
 def test_a_metric_that_is_no_mean_is_that_of_the_whole_set(metric) -> None:
     data = by_class()
-    loop = Loop(task(data=data, metric=lab.Metric(metric.__name__, metric)), data, 0)
+    loop = TensorLoop(task(data=data, metric=lab.Metric(metric.__name__, metric)), data, 0)
     assert loop.evaluate(data.test)[1] == float(metric(loop.model(data.test[0]), data.test[1]))
 
 
@@ -48,13 +48,13 @@ def test_a_root_is_taken_once() -> None:
         data=data, model=lambda: torch.nn.Linear(4, 1), loss=torch.nn.functional.mse_loss,
         metric=lab.Metric("root mean squared error", rmse, higher_is_better=False),
     )  # fmt: skip
-    loop = Loop(chosen, data, 0)
+    loop = TensorLoop(chosen, data, 0)
     assert loop.evaluate(data.test)[1] == pytest.approx(float(rmse(loop.model(x).detach(), y)), rel=1e-5)
 
 
 def test_means_are_summed_as_they_always_were() -> None:
     data = by_class(2_345)
-    loop = Loop(task(data=data), data, 0)
+    loop = TensorLoop(task(data=data), data, 0)
     total = 0.0
     for start in range(0, 2_345, 1_000):
         x, y = (part[start : start + 1_000] for part in data.test)
@@ -98,10 +98,10 @@ def test_an_accumulator_is_a_metric_as_it_is() -> None:
     data = by_class()
     chosen = task(data=data, metric=BinaryF1())
     assert chosen.metric.name == "BinaryF1"
-    loop = Loop(chosen, data, 0)
+    loop = TensorLoop(chosen, data, 0)
     for _ in range(2):  # nothing stays from one evaluation to the next
         assert loop.evaluate(data.test)[1] == pytest.approx(float(f1(loop.model(data.test[0]), data.test[1])))
-    assert lab.find(chosen, data, steps=20).losses
+    assert lab.find(chosen, steps=20).losses
 
 
 def test_an_accumulator_knows_its_direction() -> None:
@@ -120,7 +120,7 @@ def test_metrics_that_come_to_no_number_are_told() -> None:
         (lambda outputs, targets: "good", "must come to one number; got 'good'"),
     ):
         with pytest.raises(ValueError, match=message):
-            Loop(task(data=data, metric=lab.Metric("odd", metric)), data, 0).evaluate(data.test)
+            TensorLoop(task(data=data, metric=lab.Metric("odd", metric)), data, 0).evaluate(data.test)
     with pytest.raises(TypeError, match="compute must be a function of outputs and targets"):
         lab.Metric("odd", 3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"metric must be a lehr.lab.Metric.* got <class"):
@@ -141,7 +141,7 @@ def test_outputs_that_cannot_be_put_together_are_told() -> None:
     data = by_class()
     made = task(data=data, model=lambda: TimeFirst(4, 2), loss=loss, metric=lab.Metric("last", last))
     with pytest.raises(ValueError, match=r"must have the examples along their first dimension; got .*\(7, 1000, 2\)"):
-        Loop(made, data, 0).evaluate(data.test)
+        TensorLoop(made, data, 0).evaluate(data.test)
     mean = lab.Metric("last", lab.MeanOverExamples(last))
     made = task(data=data, model=lambda: TimeFirst(4, 2), loss=loss, metric=mean)
-    assert 0.0 <= Loop(made, data, 0).evaluate(data.test)[1] <= 1.0
+    assert 0.0 <= TensorLoop(made, data, 0).evaluate(data.test)[1] <= 1.0

@@ -10,8 +10,7 @@ import lehr
 from lab.small import data, task
 from lehr import lab
 from lehr.lab.finding import find_edge
-from lehr.lab.loop import Loop
-from lehr.lab.run import budget_for
+from lehr.lab.tensors import TensorLoop
 
 LINEAR, CONSTANT = lab.METHODS["linear"], lab.METHODS["constant"]
 
@@ -19,7 +18,7 @@ LINEAR, CONSTANT = lab.METHODS["linear"], lab.METHODS["constant"]
 def train(method: lab.Method = LINEAR, budget: str = "5ep", seed: int = 0, **arguments: object) -> lab.Run:
     chosen = arguments.pop("task", None) or task()
     assert isinstance(chosen, lab.Task)
-    return lab.train(chosen, chosen.load(), method, lab.Settings(budget, 4), seed, **arguments)  # type: ignore[arg-type]
+    return lab.train(chosen, method, lab.Settings(budget, 4), seed, **arguments)  # type: ignore[arg-type]
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
@@ -72,7 +71,7 @@ def test_seconds_are_spent_on_training_alone() -> None:
 def test_tokens_are_counted_for_sequences() -> None:
     tokens = torch.zeros(64, 16, dtype=torch.int64)
     made = lab.Data((tokens, tokens), (tokens, tokens), (tokens, tokens))
-    assert budget_for(task(data=made), made, "1280tok").updates == 10
+    assert task(data=made).workload().budget_of("1280tok").updates == 10
 
 
 def test_a_diverged_run_says_when() -> None:
@@ -126,8 +125,8 @@ def test_bfloat16_and_images() -> None:
         data=lab.split(images, (images.mean((1, 2, 3)) > 0).long(), validation=20, test=20),
         model=lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)),
     )
-    full = lab.train(small, small.load(), LINEAR, lab.Settings("20steps", 4), 0, lr=0.05)
-    half = lab.train(small, small.load(), LINEAR, lab.Settings("20steps", 4, bf16=True), 0, lr=0.05)
+    full = lab.train(small, LINEAR, lab.Settings("20steps", 4), 0, lr=0.05)
+    half = lab.train(small, LINEAR, lab.Settings("20steps", 4, bf16=True), 0, lr=0.05)
     assert half.curve[-1].train_loss == pytest.approx(full.curve[-1].train_loss, rel=0.05)
 
 
@@ -213,19 +212,19 @@ def test_bad_data() -> None:
     with pytest.raises(ValueError, match="Data: test has 3 inputs, but 2 targets"):
         lab.Data(*[(torch.zeros(2), torch.zeros(2))] * 2, (torch.zeros(3), torch.zeros(2)))
     with pytest.raises(ValueError, match="exactly one of|has no unit"):
-        budget_for(task(), task().load(), "10")
+        task().workload().budget_of("10")
     assert lehr.Budget.parse("1h").seconds == 3600
 
 
 def test_layers_freeze_while_a_method_trains() -> None:
     freezing = task(model=lambda: torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)))
     method = lab.load_methods("FreezeOut(t0=0.25, how='linear')")[0]
-    loop = lab.loop.Loop(freezing, freezing.load(), 0)
+    loop = TensorLoop(freezing, freezing.load(), 0)
     plan = method.policy(loop)
     assert isinstance(plan, lehr.FreezeOut)
     assert plan.ends == (0.25, 1.0)
     assert [group["lr"] for group in loop.optimizer.param_groups] == [0.5, 0.5]
-    run = lab.train(freezing, freezing.load(), method, lab.Settings("8steps", 4), 0)
+    run = lab.train(freezing, method, lab.Settings("8steps", 4), 0)
     assert run.policy == "FreezeOut(t0=0.25, how='linear')"
     assert run.rates[0][1] == pytest.approx(0.5 / 0.25)
     assert run.rates[-1][1] == 0.0
@@ -269,7 +268,7 @@ def test_the_rate_is_the_one_that_was_asked_for() -> None:
 
 
 def test_an_edge_that_noise_hides_is_looked_for_longer() -> None:
-    loop = Loop(task(loss=lambda outputs, targets: outputs.mean() * 0.0 + 1.0), data(), 0)
+    loop = TensorLoop(task(loss=lambda outputs, targets: outputs.mean() * 0.0 + 1.0), data(), 0)
     with pytest.warns(UserWarning, match="ten times the task's own rate"):
         assert find_edge(loop) == 5.0
     assert loop.search_passes == 700
@@ -278,7 +277,7 @@ def test_an_edge_that_noise_hides_is_looked_for_longer() -> None:
 
 def test_the_search_for_an_edge_leaves_the_loop_as_it_was() -> None:
     chosen = lab.load_task("digits")
-    one, two = (Loop(chosen, chosen.load(), 0) for _ in range(2))
+    one, two = (TensorLoop(chosen, chosen.load(), 0) for _ in range(2))
     find_edge(one)
     assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True))
     assert torch.equal(next(one.batches)[0], next(two.batches)[0])

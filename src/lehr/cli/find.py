@@ -13,6 +13,7 @@ from rich.table import Table
 import lehr
 from lehr import lab
 from lehr.cli.terminal import draw
+from lehr.lab.failures import told
 from lehr.lab.files import write, write_text
 
 MEANING = {
@@ -47,9 +48,12 @@ def find(
     if mode not in ("exp", "linear"):
         raise ValueError(f"--mode must be exp or linear; got {mode}")
     chosen = lab.load_task(task, data or None)
-    found = lab.find(
-        chosen, chosen.load(), low=low, high=high, steps=steps, mode=cast("Literal['exp', 'linear']", mode), seed=seed,
-        evaluate_every=evaluate_every,
+    found = told(
+        f"testing the rates of {task}",
+        lambda: lab.find(
+            chosen, low=low, high=high, steps=steps, mode=cast("Literal['exp', 'linear']", mode), seed=seed,
+            evaluate_every=evaluate_every,
+        ),
     )  # fmt: skip
     console = Console()
     draw(console, f"{task}: loss against learning rate", found.rates, found.losses, log_x=found.rates[-1] > 50 * low)

@@ -15,9 +15,8 @@ from rich.table import Table
 import lehr
 from lehr import lab
 from lehr.cli.terminal import draw
+from lehr.lab.failures import told
 from lehr.lab.files import write
-from lehr.lab.loop import Loop
-from lehr.lab.run import budget_for
 
 POINTS = 201
 HIGH = 10.0
@@ -44,12 +43,16 @@ def freeze(
     if out and Path(out).suffix not in (".png", ".svg", ".pdf"):
         raise ValueError(f"--out: {out} must end in .png, .svg or .pdf")
     chosen = lab.load_task(task, data or None)
-    loaded = chosen.load()
-    loop = Loop(chosen, loaded, 0)
-    layers = lehr.layers_of(loop.model, loop.example())
-    strategy = cast("Literal['linear', 'squared', 'cubic']", how)
-    plan = lehr.FreezeOut(layers, t0=t0, how=strategy, scale_lr=scaled, max_events=max_events or None)
-    savings = lehr.freeze_savings(loop.model, loop.example(), plan)
+    workload = told(f"loading the data of {task}", chosen.workload)
+
+    def predict() -> lehr.freezing.Savings:
+        loop = workload.loop(0)
+        layers = lehr.layers_of(loop.model, loop.example())
+        strategy = cast("Literal['linear', 'squared', 'cubic']", how)
+        plan = lehr.FreezeOut(layers, t0=t0, how=strategy, scale_lr=scaled, max_events=max_events or None)
+        return lehr.freeze_savings(loop.model, loop.example(), plan)
+
+    savings = told(f"looking at the layers of {task}", predict)
     if save:
         savings = replace(savings, plan=savings.plan_for(_share(save)))
     console = Console()
@@ -57,7 +60,7 @@ def freeze(
     curves = [schedule(progress) for schedule in savings.plan.schedules]
     draw(console, f"{savings.plan!r}: rate of each layer", [progress] * len(curves), curves, y_min=0.0)
     console.print(_table(savings))
-    console.print(_last_lines(savings, budget_for(chosen, loaded, budget) if budget else None), highlight=False)
+    console.print(_last_lines(savings, workload.budget_of(budget) if budget else None), highlight=False)
     if out:
         _save(savings, Path(out), progress, curves)
         print(Path(out).resolve())

@@ -46,7 +46,7 @@ def meta_train(
         raise ValueError(f"--inner must be one of {', '.join(INNER)}; got {inner}")
     if order not in ("first", "second"):
         raise ValueError(f"--order must be first or second; got {order}")
-    tasks = [lab.load_task(name.strip(), data or None) for name in task.split(",")]
+    tasks = [_learnable(name.strip(), data or None) for name in task.split(",")]
     console = Console()
     rates: list[float] = []
     losses: list[float] = []
@@ -73,6 +73,16 @@ def meta_train(
         draw(console, f"{task}: learning rate at each meta-update", list(range(1, len(rates) + 1)), rates)
     console.print(f"share of gamma at losses of 2, 1, 0.5, 0.1: {_shares(learned)}", highlight=False)
     print(Path(out).resolve())
+
+
+def _learnable(name: str, data: str | None) -> lab.Task:
+    task = lab.load_task(name, data)
+    if not isinstance(task, lab.Task):
+        raise ValueError(
+            f"--task: meta-training differentiates through updates of its own, so it needs a lehr.lab.Task; {name} is "
+            f"a {type(task).__name__}"
+        )
+    return task
 
 
 def _shares(learned: lehr.MLRSNet) -> str:

@@ -13,9 +13,10 @@ def tasks() -> None:
     table = Table("task", "what", "metric", "budget")
     for name in lab.TASKS:
         task = lab.load_task(name)
-        table.add_row(name, task.about, task.metric.name, task.budget)
+        table.add_row(name, task.about, task.criterion.name, task.budget)
     console = Console()
     console.print(table)
     console.print(
-        "Your own: --task path/to/file.py:make_task, a function that returns a lehr.lab.Task; that file's code is run."
+        "Your own: --task path/to/file.py:make_task, a function that returns a lehr.lab.Task or lehr.lab.TrainingTask; "
+        "that file's code is run."
     )

@@ -11,6 +11,7 @@ from lehr.lab.methods import load_methods as load_methods
 from lehr.lab.metric import ACCURACY as ACCURACY
 from lehr.lab.metric import MEAN_SQUARED_ERROR as MEAN_SQUARED_ERROR
 from lehr.lab.metric import TOKEN_LOSS as TOKEN_LOSS
+from lehr.lab.metric import Criterion as Criterion
 from lehr.lab.metric import MeanOverExamples as MeanOverExamples
 from lehr.lab.metric import Metric as Metric
 from lehr.lab.report import read_results as read_results
@@ -29,11 +30,13 @@ from lehr.lab.suite import run_comparison as run_comparison
 from lehr.lab.task import Task as Task
 from lehr.lab.tasks import TASKS as TASKS
 from lehr.lab.tasks import load_task as load_task
+from lehr.lab.training_task import TrainingTask as TrainingTask
 
 __all__ = [
     "ACCURACY",
     "BudgetShare",
     "Comparison",
+    "Criterion",
     "Data",
     "Evaluation",
     "MEAN_SQUARED_ERROR",
@@ -50,6 +53,7 @@ __all__ = [
     "TASKS",
     "TOKEN_LOSS",
     "Task",
+    "TrainingTask",
     "compare",
     "find",
     "load_methods",

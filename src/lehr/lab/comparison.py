@@ -12,13 +12,13 @@ from statistics import fmean, median
 from typing import Final
 
 from lehr.lab.budgets import by_budget
+from lehr.lab.loop import Trainable
 from lehr.lab.methods import Method
 from lehr.lab.metric import Criterion
 from lehr.lab.records import here
 from lehr.lab.results import Cost, Divergence, MethodResult, Results, Setting, ToTarget
 from lehr.lab.run import Evaluation, Run, Settings
 from lehr.lab.statistics import compare, summarise
-from lehr.lab.task import Task
 
 SEARCH_SEED: Final = 1_000_003
 """The first seed of runs that choose a learning rate; none of the seeds that are reported."""
@@ -69,8 +69,8 @@ class Comparison:
     """Which methods compete, on what, and how often.
 
     Args:
-        task: name of the task, `path/to/file.py:function`, or the `Task` itself, which no other process can find again
-            and which is therefore trained in this one.
+        task: name of the task, `path/to/file.py:function`, or the `Task` or `TrainingTask` itself, which no other
+            process can find again and which is therefore trained in this one.
         methods: the competitors.
         settings: the budget and how runs are made.
         seeds: how many runs each method gets, at least 1.
@@ -86,7 +86,7 @@ class Comparison:
         ValueError: if an argument makes no sense, or there would be more than 100,000 runs.
     """
 
-    task: str | Task
+    task: str | Trainable
     methods: Sequence[Method]
     settings: Settings
     seeds: int = 3
@@ -97,8 +97,10 @@ class Comparison:
     search_seeds: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.task, str | Task):
-            raise TypeError(f"Comparison: task must be a name or a lehr.lab.Task; got {self.task!r}")
+        if not isinstance(self.task, str | Trainable):
+            raise TypeError(
+                f"Comparison: task must be a name, a lehr.lab.Task or a lehr.lab.TrainingTask; got {self.task!r}"
+            )
         names = [method.name for method in self.methods]
         if not names:
             raise ValueError("Comparison: methods is empty; give at least one")
@@ -136,13 +138,13 @@ class Comparison:
         """What the report calls the task."""
         return self.task if isinstance(self.task, str) else self.task.about or "a task"
 
-    def setting(self, code: str | None, data: str, task: Task) -> Setting:
+    def setting(self, code: str | None, data: str, task: Trainable) -> Setting:
         """What all runs of the comparison share; a run made under another is never taken for one of it.
 
         Args:
             code: a hash of the user's own code, if the task is theirs.
             data: a hash of the data.
-            task: the task, loaded.
+            task: the task.
         """
         file, _, function = self.title.rpartition(":")
         name = f"{Path(file).name}:{function}" if code and function and file else self.title

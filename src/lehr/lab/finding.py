@@ -7,14 +7,11 @@ import warnings
 from typing import Literal
 
 import lehr
-from lehr.lab.data import Data
-from lehr.lab.loop import Loop
-from lehr.lab.task import Task
+from lehr.lab.loop import Loop, Trainable
 
 
 def find(
-    task: Task,
-    data: Data,
+    task: Trainable,
     *,
     low: float = 1e-5,
     high: float = 10.0,
@@ -27,32 +24,31 @@ def find(
 
     Args:
         task: whose network and optimizer.
-        data: its data, loaded.
         low: first rate of the optimizer's first group, above 0.
         high: last one.
         steps: updates to make.
         mode: whether rates rise by factors ("exp") or by differences ("linear").
         seed: of initial weights and batch order.
-        evaluate_every: after how many updates each to look at the validation set; 0 never does.
+        evaluate_every: after how many updates each to look at the validation set; 0 never does. The metric is that of
+            the batches otherwise, where the task measures one.
 
     Raises:
         ValueError: if an argument makes no sense.
 
     >>> from lehr import lab
-    >>> task = lab.load_task("digits")
-    >>> lab.find(task, task.load(), steps=100).ending
+    >>> lab.find(lab.load_task("digits"), steps=100).ending
     'diverged'
     """
-    loop = Loop(task, data, seed, measures=True)
+    loop = task.workload().loop(seed, measures=True)
     return lehr.range_test(
         loop.training,
         low=low,
         high=high,
         steps=steps,
         mode=mode,
-        evaluate=(lambda: loop.evaluate(data.validation)[1]) if evaluate_every else None,
+        evaluate=(lambda: loop.evaluate_validation().value) if evaluate_every else None,
         evaluate_every=evaluate_every or 1,
-        higher_is_better=task.metric.criterion.higher_is_better,
+        higher_is_better=task.criterion.higher_is_better,
     )
 
 

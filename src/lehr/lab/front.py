@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lehr.lab.comparison import Comparison
+from lehr.lab.loop import Trainable
 from lehr.lab.methods import Competitor, load_methods
 from lehr.lab.report import write_report
 from lehr.lab.results import Results
 from lehr.lab.run import Settings
 from lehr.lab.suite import run_comparison
-from lehr.lab.task import Task
 from lehr.lab.workers import Watcher
 
 
 def compare(
-    task: Task | str,
+    task: Trainable | str,
     methods: str | Sequence[Competitor] = ("linear", "cosine", "step", "one_cycle", "rex", "constant"),
     *,
     budget: str = "",
@@ -37,7 +37,7 @@ def compare(
     """Train every method with every seed under the same budget, and say which won and how sure that is.
 
     Args:
-        task: the task, or a name: one of `TASKS`, or `path/to/file.py:function`.
+        task: a `Task` or `TrainingTask`, or a name: one of `TASKS`, or `path/to/file.py:function`.
         methods: the competitors: names, expressions, schedules, policies or methods.
         budget: what each run may spend, such as "500steps", "10ep" or "90s"; empty for what the task says.
         seeds: runs of each method, at least 1.
@@ -51,7 +51,7 @@ def compare(
         out: a folder for the runs, `results.json` and `report.html`, where the same call goes on if it was interrupted;
             None keeps nothing.
         processes: how many runs to make at a time, in processes that find the task by its name; None makes them one
-            after the other in this one, the only way for a `Task` object.
+            after the other in this one, the only way for an object.
         threads: how many threads a run gets.
         watch: is given the progress.
 

@@ -1,148 +1,125 @@
-"""The training loop's parts: a fresh network, its batches, its updates and its evaluation, all from one seed."""
+"""The protocols between what can be trained and what trains it: a task, its workload, and the loop of one run."""
 
 from __future__ import annotations
 
-import random
-import weakref
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim import Optimizer
 
 import lehr
-from lehr.lab.data import Data, Pairs
-from lehr.lab.task import Task
-
-EVALUATION_BATCH: Final = 1_000
-
-PROBED: Final = 3
-"""How many batches a probe looks at."""
+from lehr.lab.metric import Criterion
 
 
-class Loop:
-    """A task's network at its start, and what trains it.
+@dataclass(frozen=True)
+class Score:
+    """What a network came to on a set of data.
 
     Args:
-        task: what to train.
-        data: its data, loaded.
-        seed: of initial weights and batch order, and of nothing else.
-        bf16: bfloat16 autocast.
-        measures: whether the metric is computed at each update.
+        value: the number that decides.
+        loss: the mean loss; None if it was not asked for.
+        numbers: all others, by name.
     """
 
-    def __init__(self, task: Task, data: Data, seed: int, *, bf16: bool = False, measures: bool = False) -> None:
-        for seeded in (torch.manual_seed, random.seed, np.random.seed):  # initial weights may come from any of them
-            seeded(seed)
-        self.task = task
-        self.measures = measures
-        self.layout = _Layout(images=data.train[0].dim() == 4, bf16=bf16)
-        self.model = self.layout.model(_fresh(task))
-        self.optimizer = task.optimizer(self.model)
-        self._inputs = data.train[0]
-        self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task.batch_size, seed, self.layout))
-        self.training = self._training()
-        self.evaluation_passes = 0
-        self.search_passes = 0
-        self.search_seconds = 0.0
+    value: float
+    loss: float | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
-    def _training(self) -> lehr.Training:
-        return lehr.Training(
-            self.model, self.optimizer, self.batches, self._loss,
-            autocast=torch.bfloat16 if self.layout.bf16 else None, clip_norm=self.task.clip_norm,
-        )  # fmt: skip
 
-    def _loss(self, model: nn.Module, batch: Pairs) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
-        inputs, targets = batch
-        outputs = model(inputs)
-        loss = self.task.loss(outputs, targets)
-        if not self.measures:
-            return loss
-        return loss, {self.task.metric.name: self.task.metric.of(outputs.detach(), targets)}
+class Loop(Protocol):
+    """One run's training and its evaluation, from one seed."""
 
-    def set_peak(self, lr: float | None) -> float:
-        """Set the rate of the first parameter group that trains, the others keeping their ratio; None leaves it."""
-        if lr is not None:
-            self.training.set_peak(lr)
-        return self.peak if lr is None else lr
+    training: lehr.Training
+    evaluation_passes: int
+    search_passes: int
+    search_seconds: float
+
+    @property
+    def model(self) -> nn.Module:
+        """The network."""
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The one optimizer, for methods that change its groups.
+
+        Raises:
+            ValueError: if there are several.
+        """
 
     @property
     def peak(self) -> float:
-        """The rate of the first parameter group that trains; 0 if none does."""
-        rates = [float(group.get("initial_lr", group["lr"])) for group in self.optimizer.param_groups]
-        return next((rate for rate in rates if rate > 0.0), 0.0)
+        """The rate of the first parameter group that trains."""
+
+    @property
+    def probe_passes(self) -> int:
+        """Forward passes of one batch that probes have made."""
+
+    def set_peak(self, lr: float | None) -> float:
+        """Set the rate of the first parameter group that trains, the others keeping their ratio; None leaves it."""
 
     def regroup(self, groups: list[dict[str, Any]]) -> None:
-        """Have the same kind of optimizer update these groups, each with all of its options."""
-        self.optimizer = type(self.optimizer)(groups)  # type: ignore[call-arg]
-        self.training = self._training()
+        """Have the optimizer update these groups, each with all of its options."""
 
-    def example(self) -> Tensor:
-        """The inputs of two training examples."""
-        return self.layout.inputs(self._inputs[:2])
+    def example(self) -> Any:
+        """What the network is called with; None where it need not be known.
 
-    def probe(self) -> lehr.Probe:
-        """Looks along the optimizer's step, at the batches that come next."""
-        return lehr.Probe(self.training, batches=PROBED)
+        Raises:
+            ValueError: if it must be known and is not.
+        """
 
-    @torch.no_grad()
-    def evaluate(self, pairs: Pairs) -> tuple[float, float]:
-        """Mean loss and metric over a whole set."""
-        modes = [(module, module.training) for module in self.model.modules()]  # some may be frozen in eval
-        self.model.eval()
-        loss, tally = 0.0, self.task.metric.tally()
-        for start in range(0, len(pairs[0]), EVALUATION_BATCH):
-            inputs, targets = (part[start : start + EVALUATION_BATCH] for part in pairs)
-            with self.layout.autocast():
-                outputs = self.model(self.layout.inputs(inputs))
-            outputs = outputs.float() if outputs.is_floating_point() else outputs
-            loss += float(self.task.loss(outputs, targets)) * len(inputs)
-            tally.add(outputs, targets, len(inputs))
-            self.evaluation_passes += 1
-        for module, training in modes:
-            module.training = training
-        return loss / len(pairs[0]), tally.value()
+    def run(self, scheduler: lehr.Scheduler) -> Iterator[float]:
+        """Updates until the budget is spent, each with its loss; ends early at one that is not finite, if it can."""
+
+    def evaluate_validation(self) -> Score:
+        """How well the network does on the validation set; leaves everything as it was."""
+
+    def evaluate_test(self) -> Score:
+        """How well the network does on the test set; leaves everything as it was."""
 
 
-class _Layout:
-    """How numbers are laid out: images with channels last, and matrix products in bfloat16 if that is wanted."""
+@runtime_checkable
+class Trainable(Protocol):
+    """A task, whatever its form: a `Task`, a `TrainingTask`, or a workload itself."""
 
-    def __init__(self, images: bool, bf16: bool) -> None:  # noqa: FBT001 - that is what the class is about
-        self.images = images
-        self.bf16 = bf16
+    @property
+    def about(self) -> str:
+        """One line for a list of tasks."""
 
-    def model(self, model: nn.Module) -> nn.Module:
-        return model.to(memory_format=torch.channels_last) if self.images else model  # type: ignore[call-overload]
+    @property
+    def budget(self) -> str:
+        """What a run may spend unless told otherwise."""
 
-    def inputs(self, inputs: Tensor) -> Tensor:
-        return inputs.contiguous(memory_format=torch.channels_last) if self.images else inputs
+    @property
+    def criterion(self) -> Criterion:
+        """How the deciding number reads."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else nullcontext()
-
-
-def _batches(pairs: Pairs, size: int, seed: int, layout: _Layout) -> Iterator[Pairs]:
-    """Shuffled batches without end, an epoch after another; an epoch's incomplete last batch is left out."""
-    inputs, targets = pairs
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        order = torch.randperm(len(inputs), generator=generator)
-        for start in range(0, len(order) - size + 1, size):
-            batch = order[start : start + size]
-            yield layout.inputs(inputs[batch]), targets[batch]
+    def workload(self) -> Workload:
+        """The task made ready: its data are loaded."""
 
 
-def _fresh(task: Task) -> nn.Module:
-    model = task.model()
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"Task: model must return a torch.nn.Module; got {type(model).__name__}")
-    if id(model) in (id(known) for known in _TRAINED):
-        raise ValueError("Task: model must make a new network at each call; it returned one that was trained before")
-    _TRAINED.add(model)
-    return model
+class Workload(Trainable, Protocol):
+    """A task that is ready for runs."""
 
+    def fingerprint(self) -> str:
+        """A hash of the data, since runs on other data cannot be compared."""
 
-_TRAINED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-"""Networks that a loop of this process has had."""
+    def likeness(self) -> str:
+        """A hash of what the task is like, for one that has no name or file by which it could be known again."""
+
+    def budget_of(self, text: str) -> lehr.Budget:
+        """The budget that `text` names, with what is known of epochs, batches and tokens.
+
+        Raises:
+            ValueError: if it names none.
+        """
+
+    def loop(self, seed: int, *, bf16: bool = False, measures: bool = False) -> Loop:
+        """A run at its start.
+
+        Args:
+            seed: of initial weights, batch order and all other random numbers.
+            bf16: bfloat16 autocast.
+            measures: whether the metric is computed at each update.
+        """

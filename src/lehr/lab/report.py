@@ -139,12 +139,15 @@ def power(results: Results) -> str | None:
 
 
 def csv_of(results: Results) -> str:
-    """Every run as a line of comma-separated values."""
+    """Every run as a line of comma-separated values, with what else was measured on the test set."""
     lines = io.StringIO()
     table = csv.writer(lines, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for part in (results.runs, results.smaller_runs, results.search_runs):
-        table.writerows([_cell(getattr(run, name)) for name in COLUMNS] for run in part)
+    every = (*results.runs, *results.smaller_runs, *results.search_runs)
+    others = sorted({name for run in every for name in run.test_numbers})
+    table.writerow([*COLUMNS, *(_cell(f"test {name}") for name in others)])
+    for run in every:
+        numbers = [run.test_numbers.get(name) for name in others]
+        table.writerow([*(_cell(getattr(run, name)) for name in COLUMNS), *numbers])
     return lines.getvalue()
 
 

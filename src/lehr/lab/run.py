@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import lehr
-from lehr.lab.data import Data
-from lehr.lab.loop import Loop
+from lehr.lab.loop import Score, Trainable
 from lehr.lab.methods import Method
 from lehr.lab.reader import Count, Positive, Share
-from lehr.lab.task import Task, tokens_in
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Settings:
         if isinstance(self.evaluations, bool) or not isinstance(self.evaluations, int) or self.evaluations < 1:
             raise ValueError(f"Settings: evaluations must be a whole number above 0; got {self.evaluations!r}")
 
-    def for_task(self, task: Task) -> Settings:
+    def for_task(self, task: Trainable) -> Settings:
         """The same, with the task's own budget where none is given."""
         return self if self.budget else replace(self, budget=task.budget)
 
@@ -51,8 +49,9 @@ class Evaluation:
         progress: the share of the budget spent by then.
         seconds: of training by then.
         train_loss: the mean over the batches since the last look.
-        validation_loss: the mean over the validation set.
+        validation_loss: the mean over the validation set; None also if it was not measured.
         validation: the metric over the validation set.
+        numbers: what else was measured there, by name.
     """
 
     update: Count
@@ -61,6 +60,7 @@ class Evaluation:
     train_loss: float | None
     validation_loss: float | None
     validation: float | None
+    numbers: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,11 @@ class Run:
         updates: made.
         seconds: of training, evaluation excluded.
         forward_passes: of one batch, those of probes included.
-        evaluation_passes: of up to 1,000 examples.
+        evaluation_passes: of up to 1,000 examples; of a `TrainingTask`, its evaluations.
         share: of the budget.
         probe_passes: those of the forward passes that probes made.
         decisions: what a tuner saw and did.
+        test_numbers: what else was measured on the test set, by name.
     """
 
     method: str
@@ -102,22 +103,11 @@ class Run:
     share: Share = 1.0
     probe_passes: Count = 0
     decisions: tuple[lehr.policy.Decision, ...] = ()
-
-
-def budget_for(task: Task, data: Data, text: str) -> lehr.Budget:
-    """The budget that `text` names, with what the task knows of its epochs, batches and tokens."""
-    tokens = tokens_in(data.train[0])
-    return lehr.Budget.parse(
-        text,
-        steps_per_epoch=len(data.train[0]) // task.batch_size,
-        samples_per_step=task.batch_size,
-        tokens_per_step=tokens and tokens * task.batch_size,
-    )
+    test_numbers: dict[str, float | None] = field(default_factory=dict)
 
 
 def train(
-    task: Task,
-    data: Data,
+    task: Trainable,
     method: Method,
     settings: Settings,
     seed: int,
@@ -129,57 +119,58 @@ def train(
 ) -> Run:
     """Train the task once.
 
-    The seed decides the initial weights and the order of batches, and nothing else does, so methods can be compared
-    pair by pair. A loss or a result that is not finite marks the run as diverged. Evaluation does not count as time.
+    The seed decides the initial weights, the order of batches and every other random number, and nothing else does, so
+    methods can be compared pair by pair. A loss or a result that is not finite marks the run as diverged. Evaluation
+    does not count as time.
 
     Args:
-        task: what to train.
-        data: its data, loaded.
+        task: what to train; `task.workload()` of it spares loading its data again for each of several runs.
         method: by which policy.
         settings: under which budget.
-        seed: of initial weights and batch order.
+        seed: of initial weights, batch order and all other random numbers.
         lr: peak rate of the optimizer's first group, the others keeping their ratios; None leaves the task's own.
         share: how much of the budget to spend, above 0; the schedule is fitted to that, and evaluations are as dense.
         look_at_test: whether to evaluate on the test set at the end.
         report: told the progress now and then.
     """
-    settings = settings.for_task(task)
-    loop = Loop(task, data, seed, bf16=settings.bf16)
+    workload = task.workload()
+    settings = settings.for_task(workload)
+    loop = workload.loop(seed, bf16=settings.bf16)
     lr = loop.set_peak(lr)
-    policy = method.policy(loop)
+    with lehr.untouched():  # random numbers: a policy with networks of its own must not shift those of the run
+        policy = method.policy(loop)
     if method.finds_peak:
         lr = loop.peak
     evaluations = max(1, round(settings.evaluations * share))
     losses: list[float] = []
     curve: list[Evaluation] = []
     diverged_at: int | None = None
+    score: Score | None = None
     passes, due = 0, 1
-    scheduler = lehr.Scheduler(loop.training, policy, budget_for(task, data, settings.budget).scaled(share))
-    probe = loop.probe() if "loss_at" in scheduler.policy.needs else None
-    scheduler.clock.start()
-    while not scheduler.finished:
-        loss = loop.training.backward()
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]) and not scheduler.policy.recovers:
-            diverged_at = scheduler.updates
+    scheduler = lehr.Scheduler(loop.training, policy, workload.budget_of(settings.budget).scaled(share))
+    scheduler.clock.start()  # the first forward and backward count
+    for update, loss in enumerate(loop.run(scheduler)):
+        losses.append(loss)
+        if not math.isfinite(loss) and not scheduler.policy.recovers:
+            diverged_at = update
             break
-        scheduler.observe(loss=loss, loss_at=probe)
-        loop.training.update()
-        scheduler.step()
         if scheduler.progress >= due / evaluations - 1e-9 or scheduler.finished:
             due = int(scheduler.progress * evaluations + 1e-9) + 1
             with scheduler.paused():
-                curve.append(_evaluation(scheduler, sum(losses) / len(losses), *loop.evaluate(data.validation)))
+                score = loop.evaluate_validation()
+                curve.append(_evaluation(scheduler, sum(losses) / len(losses), score))
                 report(scheduler.progress)
             passes += len(losses)
             losses.clear()
-    validation, test = None, None
-    if diverged_at is None:
-        validation = curve[-1].validation
-        test = _finite(loop.evaluate(data.test)[1]) if look_at_test else None
-        if curve[-1].validation_loss is None or validation is None or (look_at_test and test is None):
-            validation, test, diverged_at = None, None, scheduler.updates
-    probe_passes = 0 if probe is None else probe.forward_passes
+    validation, test, numbers = None, None, {}
+    if diverged_at is None and score is not None:
+        validation = _finite(score.value)
+        if look_at_test:
+            with scheduler.paused():
+                final = loop.evaluate_test()
+            test, numbers = _finite(final.value), _finite_ones(final.numbers)
+        if not _is_finite(score) or (look_at_test and test is None):
+            validation, test, numbers, diverged_at = None, None, {}, scheduler.updates
     return Run(
         method.name, method.code, seed, lr,
         curve=tuple(curve),
@@ -187,25 +178,35 @@ def train(
         diverged_at=diverged_at,
         validation=validation,
         test=test,
+        test_numbers=numbers,
         updates=scheduler.updates,
         seconds=scheduler.clock.elapsed() + loop.search_seconds,
-        forward_passes=passes + len(losses) + loop.search_passes + probe_passes,
+        forward_passes=(passes + len(losses) + loop.search_passes) * loop.training.accumulate + loop.probe_passes,
         evaluation_passes=loop.evaluation_passes,
         share=share,
-        probe_passes=probe_passes,
+        probe_passes=loop.probe_passes,
         decisions=tuple(map(_readable, scheduler.policy.history)),
     )  # fmt: skip
 
 
-def _evaluation(scheduler: lehr.Scheduler, train_loss: float, validation_loss: float, validation: float) -> Evaluation:
+def _evaluation(scheduler: lehr.Scheduler, train_loss: float, score: Score) -> Evaluation:
     return Evaluation(
         update=scheduler.updates,
         progress=scheduler.progress,
         seconds=scheduler.clock.elapsed(),
         train_loss=_finite(train_loss),
-        validation_loss=_finite(validation_loss),
-        validation=_finite(validation),
+        validation_loss=_finite(score.loss),
+        validation=_finite(score.value),
+        numbers=_finite_ones(score.numbers),
     )
+
+
+def _is_finite(score: Score) -> bool:
+    return math.isfinite(score.value) and (score.loss is None or math.isfinite(score.loss))
+
+
+def _finite_ones(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in numbers.items()}
 
 
 def _finite(value: float | None) -> float | None:

@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from lehr.lab.comparison import Comparison, Job, choose_rates, results
-from lehr.lab.data import fingerprint
 from lehr.lab.failures import told
 from lehr.lab.files import write_text
 from lehr.lab.folder import alone_in
-from lehr.lab.likeness import likeness
+from lehr.lab.loop import Trainable
 from lehr.lab.records import read_run
 from lehr.lab.results import Results
-from lehr.lab.run import Run, budget_for
-from lehr.lab.task import Task
+from lehr.lab.run import Run
 from lehr.lab.tasks import TASKS, code_of, load_task
 from lehr.lab.workers import InProcesses, InThisProcess, Maker, Watcher, undisturbed
 
@@ -28,7 +26,7 @@ def run_comparison(
     out: str | Path,
     *,
     command: str = "",
-    task: Task | None = None,
+    task: Trainable | None = None,
     processes: int | None = None,
     threads: int = 1,
     watch: Watcher = lambda under_way, done, total: None,
@@ -42,7 +40,7 @@ def run_comparison(
         task: an object to train, whatever `comparison.task` names; it is then only what the report calls it.
         processes: how many runs to make at a time, each in a process of its own that finds the task by its name, from 1
             to 512; None makes them one after the other in this process, with the same results, which is the only way
-            for a `Task` object.
+            for an object.
         threads: how many threads a run gets, from 1 to 1,024.
         watch: is given the progress.
 
@@ -57,25 +55,26 @@ def run_comparison(
     if given is not None and processes is not None:
         raise ValueError(
             f"processes={processes} needs a task that other processes can find, a name such as 'mine.py:make_task'; "
-            "leave processes out, and a Task object is trained in this process"
+            "leave processes out, and the object is trained in this process"
         )
     out, name = Path(out).absolute(), _absolute(comparison.title)
     # here, before processes start: errors are told once, and caches are full
     chosen = given if given is not None else load_task(comparison.title, comparison.data)
     settings = comparison.settings.for_task(chosen)
-    data = told(f"loading the data of {comparison.title}", chosen.load)
-    budget_for(chosen, data, settings.budget)
     with undisturbed(threads):
-        code = code_of(comparison.title) if given is None else told("the task", lambda: likeness(chosen, data))
-    setting = comparison.setting(code, fingerprint(data), chosen)
+        workload = told(f"loading the data of {comparison.title}", chosen.workload)
+        told(f"the budget of {comparison.title}", lambda: workload.budget_of(settings.budget))
+        code = code_of(comparison.title) if given is None else told("the task", workload.likeness)
+        data = told(f"the data of {comparison.title}", workload.fingerprint)
+    setting = comparison.setting(code, data, chosen)
     make: Maker = (
-        InThisProcess(chosen, data, settings, setting, threads)
+        InThisProcess(workload, settings, setting, threads)
         if processes is None
         else InProcesses(
             name, comparison.data and str(Path(comparison.data).absolute()), settings, setting, processes, threads
         )
     )
-    metric = chosen.metric.criterion
+    metric = chosen.criterion
     with alone_in(out) as runs:
 
         def every(jobs: Sequence[Job], before: int) -> list[Run]:

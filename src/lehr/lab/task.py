@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lehr.lab.data import Data
-from lehr.lab.metric import ACCURACY, Metric, as_metric
+from lehr.lab.metric import ACCURACY, Criterion, Metric, as_metric
+from lehr.lab.tensors import TensorWorkload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,11 @@ class Task:
             )
         return data
 
+    @property
+    def criterion(self) -> Criterion:
+        """How the metric reads."""
+        return self.metric.criterion
 
-def tokens_in(inputs: Tensor) -> int | None:
-    """Tokens an example, for inputs that are sequences of token numbers."""
-    return int(inputs[0].numel()) if inputs.dtype in (torch.int64, torch.int32) and inputs.dim() == 2 else None
+    def workload(self) -> TensorWorkload:
+        """The task with its data loaded, ready for runs."""
+        return TensorWorkload(self, self.load())

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from lehr.lab import datasets, models
 from lehr.lab.failures import told
+from lehr.lab.loop import Trainable
 from lehr.lab.metric import ACCURACY, TOKEN_LOSS, token_loss
 from lehr.lab.sources import sources
 from lehr.lab.task import Task
@@ -101,7 +102,7 @@ TASKS: Final[dict[str, Callable[[str | None], Task]]] = {
 }
 
 
-def load_task(name: str, data: str | None = None) -> Task:
+def load_task(name: str, data: str | None = None) -> Trainable:
     """The task of that name, or the one that a function in a user's file makes.
 
     Args:
@@ -109,7 +110,7 @@ def load_task(name: str, data: str | None = None) -> Task:
         data: the folder to look for data in, if not the usual ones.
 
     Raises:
-        ValueError: if there is no such task, file or function, or it does not make a `Task`.
+        ValueError: if there is no such task, file or function, or it makes neither a `Task` nor a `TrainingTask`.
     """
     if name in TASKS:
         return TASKS[name](data)
@@ -121,8 +122,10 @@ def load_task(name: str, data: str | None = None) -> Task:
             f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, or path/to/file.py:make_task"
         )
     task = told(f"{function} of {path}", _function_in(Path(path), function))
-    if not isinstance(task, Task):
-        raise ValueError(f"{name} returned a {type(task).__name__}; it must return a lehr.lab.Task")
+    if not isinstance(task, Trainable):
+        raise ValueError(
+            f"{name} returned a {type(task).__name__}; it must return a lehr.lab.Task or a lehr.lab.TrainingTask"
+        )
     return task
 
 

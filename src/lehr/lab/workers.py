@@ -24,12 +24,11 @@ import torch
 
 import lehr
 from lehr.lab.comparison import Job
-from lehr.lab.data import Data, fingerprint
 from lehr.lab.failures import told
+from lehr.lab.loop import Workload
 from lehr.lab.records import write_run
 from lehr.lab.results import Setting
 from lehr.lab.run import Run, Settings, train
-from lehr.lab.task import Task
 from lehr.lab.tasks import code_of, load_task
 
 Watcher = Callable[[list[tuple[Job, float]], int, int], None]
@@ -49,15 +48,13 @@ class InThisProcess:
     """Makes runs one after the other in this process, and leaves its threads and random numbers as they were.
 
     Args:
-        task: what to train.
-        data: its data, loaded.
+        workload: what to train.
         settings: how.
         setting: what to write into the files.
         threads: of torch.
     """
 
-    task: Task
-    data: Data
+    workload: Workload
     settings: Settings
     setting: Setting
     threads: int
@@ -98,7 +95,12 @@ class InProcesses:
                 progress = context.Array("d", len(jobs))
             waiting, done = list(enumerate(jobs)), 0
             count = min(self.processes, len(jobs))
-            pool = ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(progress, self.threads))
+            pool = ProcessPoolExecutor(
+                count,
+                context,
+                initializer=_start_worker,
+                initargs=(progress, self.threads, multiprocessing.get_start_method()),
+            )
         except OSError as error:
             raise ValueError(_no_process(error)) from error
         futures: dict[Future[None], tuple[int, Job]] = {}
@@ -156,7 +158,7 @@ def undisturbed(threads: int) -> Iterator[None]:
 def _make(maker: InThisProcess, job: Job, path: Path, report: Callable[[float], None]) -> None:
     def make() -> Run:
         return train(
-            maker.task, maker.data, job.method, maker.settings, job.seed, job.lr,
+            maker.workload, job.method, maker.settings, job.seed, job.lr,
             share=job.share, look_at_test=not job.searches, report=report,
         )  # fmt: skip
 
@@ -175,10 +177,11 @@ def _make(maker: InThisProcess, job: Job, path: Path, report: Callable[[float], 
 _progress: Any = None
 
 
-def _start_worker(progress: Any, threads: int) -> None:
+def _start_worker(progress: Any, threads: int, start_method: str) -> None:
     global _progress  # noqa: PLW0603 - an initializer has no other way to hand a shared array to the work
     _progress = progress
     torch.set_num_threads(threads)
+    multiprocessing.set_start_method(start_method, force=True)  # for loaders' workers, which this process would spawn
     threading.Thread(target=_end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore", lehr.BudgetWarning)
 
@@ -192,17 +195,17 @@ def _end_with_parent() -> None:
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str, data: str | None, setting: Setting) -> tuple[Task, Data]:
+def _loaded(name: str, data: str | None, setting: Setting) -> Workload:
     """The task as this process sees it, which must be as the others see it."""
     task = load_task(name, data)
-    loaded = told(f"loading the data of {name}", task.load)
+    loaded = told(f"loading the data of {name}", task.workload)
     if code_of(name) != setting.code:
         raise ValueError(f"the code of {name} changed while it was compared; give the command again with another --out")
-    if fingerprint(loaded) != setting.data:
+    if told(f"the data of {name}", loaded.fingerprint) != setting.data:
         raise ValueError(
             f"{name} makes other data in each process, so runs cannot be compared; give its random numbers a fixed seed"
         )
-    return task, loaded
+    return loaded
 
 
 def _work(order: InProcesses, method: str, sent: bytes, path: Path, index: int) -> None:
@@ -210,8 +213,8 @@ def _work(order: InProcesses, method: str, sent: bytes, path: Path, index: int) 
         _progress[index] = progress
 
     job: Job = told(f"sending {method} to another process", partial(pickle.loads, sent))
-    task, data = _loaded(order.task, order.data, order.setting)
-    _make(InThisProcess(task, data, order.settings, order.setting, order.threads), job, path, report)
+    workload = _loaded(order.task, order.data, order.setting)
+    _make(InThisProcess(workload, order.settings, order.setting, order.threads), job, path, report)
 
 
 # -- signals and sentences ------------------------------------------------------------------------------------------

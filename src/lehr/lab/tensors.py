@@ -1,0 +1,246 @@
+"""Training on tensors in memory: a fresh network, its batches, its updates and its evaluation, all from one seed."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+import lehr
+from lehr.lab.data import Data, Pairs, fingerprint
+from lehr.lab.loop import Score
+from lehr.lab.metric import Criterion
+from lehr.lab.seeds import check_new, seed_everything
+
+if TYPE_CHECKING:  # a task makes its workload
+    from lehr.lab.task import Task
+
+EVALUATION_BATCH: Final = 1_000
+
+PROBED: Final = 3
+"""How many batches a probe looks at."""
+
+
+class TensorWorkload:
+    """A task with its data, ready for runs.
+
+    Args:
+        task: what to train.
+        data: its data, loaded.
+    """
+
+    def __init__(self, task: Task, data: Data) -> None:
+        self.task = task
+        self.data = data
+
+    @property
+    def about(self) -> str:
+        """The task's own line."""
+        return self.task.about
+
+    @property
+    def budget(self) -> str:
+        """The task's own budget."""
+        return self.task.budget
+
+    @property
+    def criterion(self) -> Criterion:
+        """How the task's metric reads."""
+        return self.task.metric.criterion
+
+    def workload(self) -> TensorWorkload:
+        """Itself."""
+        return self
+
+    def fingerprint(self) -> str:
+        """A hash of every number in the data."""
+        return fingerprint(self.data)
+
+    def likeness(self) -> str:
+        """A hash of a task's network, initial weights, first loss, optimizer, batch size and metric.
+
+        Tasks that differ in nothing of that are taken for one; the data have a hash of their own.
+        """
+        task, loop = self.task, self.loop(0)
+        options = [{k: v for k, v in group.items() if k != "params"} for group in loop.optimizer.param_groups]
+        loss = float(loop.training.loss_ahead())
+        said = f"{loop.model!r} {type(loop.optimizer).__name__} {options!r} {task.batch_size} {task.clip_norm} "
+        digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", f"{said}{self.criterion} {loss:.5g}").encode())
+        for weight in loop.model.parameters():
+            digest.update(f"{float(weight.detach().double().sum()):.5g}".encode())
+        return digest.hexdigest()[:16]
+
+    def budget_of(self, text: str) -> lehr.Budget:
+        """The budget that `text` names, with what the task knows of its epochs, batches and tokens."""
+        size, tokens = self.task.batch_size, tokens_in(self.data.train[0])
+        return lehr.Budget.parse(
+            text,
+            steps_per_epoch=len(self.data.train[0]) // size,
+            samples_per_step=size,
+            tokens_per_step=tokens and tokens * size,
+        )
+
+    def loop(self, seed: int, *, bf16: bool = False, measures: bool = False) -> TensorLoop:
+        """A run at its start."""
+        return TensorLoop(self.task, self.data, seed, bf16=bf16, measures=measures)
+
+
+def tokens_in(inputs: Tensor) -> int | None:
+    """Tokens an example, for inputs that are sequences of token numbers."""
+    return int(inputs[0].numel()) if inputs.dtype in (torch.int64, torch.int32) and inputs.dim() == 2 else None
+
+
+class TensorLoop:
+    """A task's network at its start, and what trains it.
+
+    Args:
+        task: what to train.
+        data: its data, loaded.
+        seed: of initial weights and batch order, and of nothing else.
+        bf16: bfloat16 autocast.
+        measures: whether the metric is computed at each update.
+    """
+
+    def __init__(self, task: Task, data: Data, seed: int, *, bf16: bool = False, measures: bool = False) -> None:
+        seed_everything(seed)
+        self.task = task
+        self.measures = measures
+        self.layout = _Layout(images=data.train[0].dim() == 4, bf16=bf16)
+        self.model = self.layout.model(_fresh(task))
+        self.optimizer: Optimizer = task.optimizer(self.model)
+        self._data = data
+        self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task.batch_size, seed, self.layout))
+        self.training = self._training()
+        self.evaluation_passes = 0
+        self.search_passes = 0
+        self.search_seconds = 0.0
+        self._probe: lehr.Probe | None = None
+
+    def _training(self) -> lehr.Training:
+        return lehr.Training(
+            self.model, self.optimizer, self.batches, self._loss,
+            autocast=torch.bfloat16 if self.layout.bf16 else None, clip_norm=self.task.clip_norm,
+        )  # fmt: skip
+
+    def _loss(self, model: nn.Module, batch: Pairs) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        inputs, targets = batch
+        outputs = model(inputs)
+        loss = self.task.loss(outputs, targets)
+        if not self.measures:
+            return loss
+        return loss, {self.task.metric.name: self.task.metric.of(outputs.detach(), targets)}
+
+    def set_peak(self, lr: float | None) -> float:
+        """Set the rate of the first parameter group that trains, the others keeping their ratio; None leaves it."""
+        if lr is not None:
+            self.training.set_peak(lr)
+        return self.peak if lr is None else lr
+
+    @property
+    def peak(self) -> float:
+        """The rate of the first parameter group that trains; 0 if none does."""
+        rates = [float(group.get("initial_lr", group["lr"])) for group in self.optimizer.param_groups]
+        return next((rate for rate in rates if rate > 0.0), 0.0)
+
+    def regroup(self, groups: list[dict[str, Any]]) -> None:
+        """Have the same kind of optimizer update these groups, each with all of its options."""
+        self.optimizer = type(self.optimizer)(groups)  # type: ignore[call-arg]
+        self.training = self._training()
+
+    def example(self) -> Tensor:
+        """The inputs of two training examples."""
+        return self.layout.inputs(self._data.train[0][:2])
+
+    @property
+    def probe_passes(self) -> int:
+        """Forward passes that the probe has made."""
+        return 0 if self._probe is None else self._probe.forward_passes
+
+    def run(self, scheduler: lehr.Scheduler) -> Iterator[float]:
+        """Updates until the budget is spent; none is made with a loss that is not finite, unless the policy recovers.
+
+        Policies that look along the optimizer's step do so at the batches that come next.
+        """
+        policy = scheduler.policy
+        self._probe = lehr.Probe(self.training, batches=PROBED) if "loss_at" in policy.needs else None
+        while not scheduler.finished:
+            loss = self.training.backward()
+            number = loss.item()
+            if math.isfinite(number) or policy.recovers:
+                scheduler.observe(loss=loss, loss_at=self._probe)
+                self.training.update()
+                scheduler.step()
+            yield number
+
+    def evaluate_validation(self) -> Score:
+        """Mean loss and metric over the validation set."""
+        return self._score(self._data.validation)
+
+    def evaluate_test(self) -> Score:
+        """Mean loss and metric over the test set."""
+        return self._score(self._data.test)
+
+    def _score(self, pairs: Pairs) -> Score:
+        loss, value = self.evaluate(pairs)
+        return Score(value, loss)
+
+    @torch.no_grad()
+    def evaluate(self, pairs: Pairs) -> tuple[float, float]:
+        """Mean loss and metric over a whole set."""
+        modes = [(module, module.training) for module in self.model.modules()]  # some may be frozen in eval
+        self.model.eval()
+        loss, tally = 0.0, self.task.metric.tally()
+        for start in range(0, len(pairs[0]), EVALUATION_BATCH):
+            inputs, targets = (part[start : start + EVALUATION_BATCH] for part in pairs)
+            with self.layout.autocast():
+                outputs = self.model(self.layout.inputs(inputs))
+            outputs = outputs.float() if outputs.is_floating_point() else outputs
+            loss += float(self.task.loss(outputs, targets)) * len(inputs)
+            tally.add(outputs, targets, len(inputs))
+            self.evaluation_passes += 1
+        for module, training in modes:
+            module.training = training
+        return loss / len(pairs[0]), tally.value()
+
+
+class _Layout:
+    """How numbers are laid out: images with channels last, and matrix products in bfloat16 if that is wanted."""
+
+    def __init__(self, images: bool, bf16: bool) -> None:  # noqa: FBT001 - that is what the class is about
+        self.images = images
+        self.bf16 = bf16
+
+    def model(self, model: nn.Module) -> nn.Module:
+        return model.to(memory_format=torch.channels_last) if self.images else model  # type: ignore[call-overload]
+
+    def inputs(self, inputs: Tensor) -> Tensor:
+        return inputs.contiguous(memory_format=torch.channels_last) if self.images else inputs
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else nullcontext()
+
+
+def _batches(pairs: Pairs, size: int, seed: int, layout: _Layout) -> Iterator[Pairs]:
+    """Shuffled batches without end, an epoch after another; an epoch's incomplete last batch is left out."""
+    inputs, targets = pairs
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(len(inputs), generator=generator)
+        for start in range(0, len(order) - size + 1, size):
+            batch = order[start : start + size]
+            yield layout.inputs(inputs[batch]), targets[batch]
+
+
+def _fresh(task: Task) -> nn.Module:
+    model = task.model()
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"Task: model must return a torch.nn.Module; got {type(model).__name__}")
+    check_new(model, "Task: model")
+    return model
