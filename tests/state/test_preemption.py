@@ -87,7 +87,8 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     for part in ("epoch", "index"):
         assert one["batches"][part] == two["batches"][part], part
     assert _same(one["random"]["torch"], two["random"]["torch"])
-    assert _same(one["batches"]["start"]["random"]["torch"], two["batches"]["start"]["random"]["torch"])
+    epoch = one["batches"]["epoch"]
+    assert _same(one["batches"]["starts"][epoch]["random"]["torch"], two["batches"]["starts"][epoch]["random"]["torch"])
 
 
 def test_seconds_still_end_at_the_end_of_the_curve(tmp_path: Path) -> None:

@@ -216,3 +216,83 @@ def test_a_signal_ends_the_run_after_the_update_saved(number: int, tmp_path: Pat
     assert (run.returncode, ending) == (0, "interrupted")
     (saved,) = (tmp_path / "run").glob("*.pt")
     assert f"-step-{updates}-" in saved.name
+
+
+# -- numbers that are not finite, and updates that are skipped --------------------------------------------------------
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    def breaking(after: int) -> Any:
+        calls = 0
+
+        def broken(model: nn.Module, batch: Tensor) -> Tensor:
+            nonlocal calls
+            calls += 1
+            return loss(model, batch) * (math.nan if calls > after else 1.0)
+
+        return broken
+
+    result = fit(training(breaking(17)), "40steps", lehr.Linear(), every="10steps", checkpoints=tmp_path, log_every=20)
+    assert (result.ending, result.updates) == ("not finite", 20)
+    again = fit(training(), "40steps", lehr.Linear(), every="10steps", checkpoints=tmp_path)
+    assert (again.ending, again.updates) == ("budget spent", 40)
+
+
+def test_a_finite_loss_with_gradients_that_are_not_is_seen_before_it_is_saved(tmp_path: Path) -> None:
+    def rooted(model: nn.Module, batch: Tensor) -> Tensor:
+        return (loss(model, batch) * 0.0).sqrt()
+
+    assert fit(training(rooted), "5steps", lehr.Linear(), every="1steps", checkpoints=tmp_path).ending == "not finite"
+    assert fit(training(), "5steps", lehr.Linear(), checkpoints=tmp_path).ending == "budget spent"
+
+
+def test_updates_that_the_scaler_skips_are_neither_counted_nor_logged() -> None:
+    calls = 0
+
+    def overflowing(model: nn.Module, batch: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return loss(model, batch) * (math.inf if calls in (1, 2, 8, 9) else 1.0)
+
+    logged: list[int] = []
+    result = fit(
+        training(overflowing, scaler=torch.amp.GradScaler("cpu", init_scale=4.0)), "8steps", lehr.Linear(),
+        log=lambda updates, values: logged.append(updates), log_every=2, every="4steps",
+    )  # fmt: skip
+    assert (result.ending, result.updates) == ("budget spent", 8)
+    assert [update for update, _ in result.losses] == list(range(8))
+    assert logged == [2, 4, 6, 8]
+
+
+def test_a_scaler_that_can_do_nothing_more_ends_the_run() -> None:
+    broken = training(lambda model, batch: model(batch).sum() * math.nan, scaler=torch.amp.GradScaler("cpu"))
+    with pytest.warns(lehr.BudgetWarning, match="AMP may have skipped them all"):
+        result = fit(broken, "8steps", lehr.Linear())
+    assert (result.ending, result.updates) == ("not finite", 0)
+
+
+def test_metrics_that_are_no_number_do_not_end_a_run() -> None:
+    logged: list[dict[str, float]] = []
+    one = training(lambda model, batch: (loss(model, batch), {"each": torch.ones(3), "note": "text", "half": 0.5}))
+    fit(one, "4steps", lehr.Linear(), log=lambda _, values: logged.append(dict(values)), log_every=1)
+    assert all(values["half"] == 0.5 and "each" not in values and "note" not in values for values in logged)
+
+
+def test_modes_are_put_back_if_evaluation_fails() -> None:
+    one = training()
+
+    def failing() -> float:
+        one.modules[0].eval()
+        raise RuntimeError("no data")
+
+    with pytest.raises(RuntimeError, match="no data"):
+        fit(one, "4steps", lehr.Linear(), evaluate=failing)
+    assert one.modules[0].training
+
+
+def test_what_data_that_ends_has_given_is_evaluated_and_saved(tmp_path: Path) -> None:
+    one = training()
+    one = lehr.Training(one.modules[0], one.optimizers[0], iter(DataLoader(INPUTS, batch_size=16)), loss)
+    result = fit(one, "20steps", lehr.Linear(), every="5steps", evaluate=lambda: 1.0, checkpoints=tmp_path)
+    assert (result.ending, [each.update for each in result.evaluations]) == ("data used up", [5, 8])
+    assert any("step-8" in path.name for path in tmp_path.iterdir())

@@ -210,7 +210,7 @@ def test_quadratics_are_recovered(name: str) -> None:
 def test_optimizers_whose_step_is_not_proportional(kind: type[torch.optim.Optimizer]) -> None:
     model = nn.Linear(1, 1)
     with pytest.raises(ValueError, match=f"{kind.__name__}, whose update is not proportional"):
-        Probe(lehr.Training(model, kind(model.parameters()), [None], loss_of))  # type: ignore[call-arg]
+        Probe(lehr.Training.of(lambda: 0.0, touches=[model, kind(model.parameters())], backward=lambda: 0.0))  # type: ignore[call-arg]
 
 
 def test_bad_arguments() -> None:

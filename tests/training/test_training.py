@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,6 +20,7 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, TensorDataset
 
 import lehr
+from lehr.training.placement import placed
 
 
 def data(count: int = 96) -> TensorDataset:
@@ -444,6 +448,184 @@ def test_set_peak_of_several_optimizers_with_schedulers_of_their_own() -> None:
     schedulers = [lehr.Scheduler(part, lehr.Constant(), lehr.Budget(steps=4)) for part in parts]
     one.set_peak(0.3)
     assert [scheduler.get_last_lr() for scheduler in schedulers] == [[pytest.approx(0.3)], [pytest.approx(0.6)]]
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+@pytest.mark.parametrize("named", [[0], [0, 1]])
+def test_set_peak_reaches_the_right_groups_whatever_the_scheduler_drives(order: list[int], named: list[int]) -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+    parts = [torch.optim.SGD(model[0].parameters(), lr=0.01), torch.optim.SGD(model[1].parameters(), lr=0.1)]
+    one = lehr.Training(model, [parts[index] for index in named], loader(), loss)
+    scheduler = lehr.Scheduler([parts[index] for index in order], lehr.Constant(), lehr.Budget(steps=10))
+    one.set_peak(0.02)
+    scheduler.step()
+    rates = [part.param_groups[0]["lr"] for part in parts]
+    assert rates == pytest.approx([0.02, 0.2 if 1 in named else 0.1])
+
+
+def test_a_peak_that_a_trial_sets_is_gone_after_it() -> None:
+    one = training()
+    scheduler = lehr.Scheduler(one, lehr.Constant(), lehr.Budget(steps=10))
+    one.step(scheduler)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with one.untouched():
+            one.set_peak(0.5)
+            one.step()
+        assert scheduler.base_lrs == [0.05]
+        one.step(scheduler)
+    assert one.optimizers[0].param_groups[0]["lr"] == 0.05
+
+
+# -- amounts ----------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_must_be_counted_by_amount() -> None:
+    one = training()
+    scheduler = lehr.Scheduler(one, lehr.Linear(), one.budget("1000tokens"))
+    with pytest.raises(ValueError, match="give amount"):
+        one.step(scheduler)
+    counted = training(amount=lambda batch: batch[0].numel())
+    scheduler = lehr.Scheduler(counted, lehr.Linear(), counted.budget("640tokens"))
+    assert len(list(counted.run(scheduler))) == 10
+
+
+def test_an_amount_of_ones_own_is_what_counts() -> None:
+    one = training(amount=lambda batch: 100)
+    scheduler = lehr.Scheduler(one, lehr.Linear(), one.budget("1000samples"))
+    assert len(list(one.run(scheduler))) == 10
+
+
+def test_the_samples_of_partial_batches_are_counted_and_planned() -> None:
+    one = training(nn.Linear(4, 1), DataLoader(data(65), batch_size=64))  # 64, 1, 64, 1, ...
+    scheduler = lehr.Scheduler(one, lehr.Linear(), one.budget("650samples"))
+    assert len(list(one.run(scheduler))) == 20
+    assert lehr.plan(one, "650samples").updates.value == pytest.approx(20)
+    assert one.budget("5steps").samples_per_step == pytest.approx(32.5)
+
+
+def test_a_scheduler_of_other_optimizers_would_never_end() -> None:
+    other = lehr.Scheduler(training(), lehr.Linear(), lehr.Budget(steps=3))
+    with pytest.raises(ValueError, match="other optimizers"):
+        next(training().run(other))
+
+
+# -- parts that are easily forgotten ----------------------------------------------------------------------------------
+
+
+class Noisy(nn.Module):
+    """A model with random numbers of its own, of three kinds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+        self.torch, self.python = torch.Generator(), random.Random(0)
+        self.numpy, self.legacy = numpy.random.default_rng(0), numpy.random.RandomState(0)
+
+    def numbers(self) -> tuple[float, ...]:
+        return (
+            torch.rand(1, generator=self.torch).item(), self.python.random(), float(self.numpy.random()),
+            float(self.legacy.random_sample()),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * (1.0 + sum(self.numbers()))  # type: ignore[no-any-return]
+
+
+def test_a_trial_puts_back_the_generators_that_a_model_keeps() -> None:
+    noisy = Noisy()
+    one = training(noisy)
+    before = copy.deepcopy(noisy).numbers()
+    lehr.plan(one, "10steps", steps=2)
+    assert noisy.numbers() == before
+
+
+def test_a_checkpoint_has_the_generators_and_other_batches_that_are_touched(tmp_path: Path) -> None:
+    def build() -> lehr.Training:
+        noisy = Noisy()
+        noisy.load_state_dict({"layer.weight": torch.ones(1, 4), "layer.bias": torch.zeros(1)})
+        more = lehr.Batches(loader(generator=torch.Generator().manual_seed(3)))
+
+        def both(model: nn.Module, batch: Any) -> Tensor:
+            return loss(model, batch) + loss(model, next(more))
+
+        return training(noisy, loss=both, touches=[noisy.torch, noisy.python, noisy.numpy, noisy.legacy, more])
+
+    one = build()
+    for _ in range(8):
+        one.step()
+    torch.save(one.state_dict(), tmp_path / "state.pt")
+    expected = [one.step().item() for _ in range(8)]
+    two = build()
+    two.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert [two.step().item() for _ in range(8)] == expected
+
+
+def test_a_parameter_of_two_optimizers_is_clipped_once() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    parts = [torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2)]
+    one = lehr.Training(model, parts, [torch.full((1, 1), 10.0)], lambda model, x: model(x).sum(), clip_norm=1.0)
+    one.backward()
+    assert model.weight.grad is not None
+    assert model.weight.grad.item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_gradients_that_are_complete_are_clipped_and_unscaled_once() -> None:
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    one = training(scaler=scaler, clip_norm=1.0)
+    one.backward()
+    before = [p.grad.clone() for p in one.modules[0].parameters() if p.grad is not None]
+    one.backward()
+    assert all(map(torch.equal, before, (p.grad for p in one.modules[0].parameters() if p.grad is not None)))
+    one.update()
+
+
+def test_epochs_differ_though_one_began_in_a_look() -> None:
+    inputs = torch.arange(20.0).reshape(20, 1)
+    torch.manual_seed(0)
+    batches = lehr.Batches(DataLoader(inputs, batch_size=2, shuffle=True))
+    epochs: list[list[float]] = [[]]
+    for index in range(40):
+        if index == 8:
+            with lehr.untouched(batches):
+                for _ in range(3):
+                    next(batches)
+        if index and index % 10 == 0:
+            epochs.append([])
+        epochs[-1] += next(batches).flatten().tolist()
+    assert all(sorted(epoch) == inputs.flatten().tolist() for epoch in epochs)
+    assert len(set(map(tuple, epochs))) == len(epochs)
+
+
+def test_a_range_test_goes_on_in_training_mode_after_an_evaluation() -> None:
+    modes: list[bool] = []
+
+    def watched(model: nn.Module, batch: Any) -> Tensor:
+        modes.append(model.training)
+        return loss(model, batch)
+
+    one = training(loss=watched)
+    lehr.range_test(one, steps=20, high=0.1, evaluate=lambda: float(one.modules[0].eval().training), evaluate_every=5)
+    assert all(modes)
+
+
+def test_packed_sequences_and_dictionaries_of_any_kind_are_placed() -> None:
+    packed = nn.utils.rnn.pack_sequence([torch.ones(3), torch.ones(2)])
+    assert placed(packed, torch.device("meta")).data.device.type == "meta"
+    counted = placed(defaultdict(list, x=torch.ones(2)), torch.device("meta"))
+    assert counted["x"].device.type == "meta"
+    assert counted["missing"] == []
+
+
+def test_an_optimizer_that_asks_for_a_closure_is_refused_at_once() -> None:
+    model = network()
+    with pytest.raises(TypeError, match=r"LBFGS, which asks for a closure.*Training.of"):
+        lehr.Training(model, torch.optim.LBFGS(model.parameters()), loader(), loss)
+
+
+def test_a_plan_of_data_that_ends_too_soon_says_so() -> None:
+    with pytest.raises(ValueError, match="came to their end"):
+        lehr.plan(training(batches=iter(loader())), "10steps", steps=5, warmup=5)
 
 
 # -- loops of one's own -----------------------------------------------------------------------------------------------

@@ -12,9 +12,14 @@ from torch.distributed import ProcessGroup
 from lehr.policy import Look
 
 
+def is_first() -> bool:
+    """Whether this process is the first, or the only one."""
+    return not several() or dist.get_rank() == 0
+
+
 def of_first(value: float) -> float:
     """Rank 0's value, on all ranks."""
-    if not _several():
+    if not several():
         return value
     shared = _shareable(value)
     _together("the time", lambda: dist.broadcast(shared, src=0))
@@ -23,7 +28,7 @@ def of_first(value: float) -> float:
 
 def total(value: float, among: ProcessGroup | None = None) -> float:
     """The sum of the values of a group's ranks (None: all); not a number on all of them if it is on one."""
-    if not _several():
+    if not several():
         return value
     shared = _shareable(value)
     _together("how much was used", lambda: dist.all_reduce(shared, group=among))
@@ -35,7 +40,7 @@ def mean(value: Any, among: ProcessGroup | None = None) -> Any:
 
     What is sent is the same kind of tensor on all ranks, so that some may give numbers and others tensors.
     """
-    if not _several():
+    if not several():
         return value
     shared = _shareable(value)
     _together("the loss", lambda: dist.all_reduce(shared, group=among))
@@ -48,7 +53,7 @@ def mean(value: Any, among: ProcessGroup | None = None) -> Any:
 
 def mean_along(look: Look, among: ProcessGroup | None = None) -> Look:
     """`look` with every loss averaged over a group's ranks; all of them must ask for the same."""
-    return _MeanAlong(look, among) if _several() else look
+    return _MeanAlong(look, among) if several() else look
 
 
 class _MeanAlong:
@@ -72,7 +77,8 @@ class _MeanAlong:
         return float(mean(self._look.slope(), self._among))
 
 
-def _several() -> bool:
+def several() -> bool:
+    """Whether the run has several processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 

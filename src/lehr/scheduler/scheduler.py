@@ -33,7 +33,7 @@ from lehr.scheduler.budget_warnings import (
 from lehr.scheduler.checkpoint import Fingerprint, SchedulerState, accepted, load_policy
 from lehr.scheduler.history import History
 from lehr.scheduler.inputs import Drives, amount_of, as_factors, check_arguments, drivers_of, policy_for
-from lehr.scheduler.param_groups import Factors, Hyperparameters, numbers, set_base_rates
+from lehr.scheduler.param_groups import Factors, Hyperparameters, base_rates, numbers, set_base_rates
 from lehr.scheduler.preview import Preview, look_ahead
 from lehr.schedules import Linear, Schedule
 from lehr.state.fallback import Fallback
@@ -494,10 +494,23 @@ class Scheduler(LRScheduler):
             if other is not None and other is not self:
                 other._retire()
             _DRIVERS[optimizer] = weakref.ref(self)
-        self._counters = [UpdateCounter(one, self._before_update, self.paused) for one in self.optimizers]
+        self._counters = [UpdateCounter(one, self._before_update, self._stand_still) for one in self.optimizers]
         for counter in self._counters:
             weakref.finalize(self, counter.detach).atexit = False
         self._run = RunsUnderWay.register(self.clock, self._follow)
+
+    @contextmanager
+    def _stand_still(self) -> Iterator[None]:
+        """A context for a trial: time does not count, and base rates that it set are forgotten with it."""
+        bases, own = list(self.base_lrs), list(self._own_bases)
+        try:
+            with self.paused():
+                yield
+        finally:
+            if self.base_lrs != bases:
+                self._written.adopt()
+                self._own_bases = own
+                self._write(self.clock.progress, self._factors)
 
     def _retire(self) -> None:
         self._retired = True
@@ -594,17 +607,13 @@ class Scheduler(LRScheduler):
 
 
 def rescale(optimizers: Sequence[Optimizer], rates: Sequence[float]) -> None:
-    """Give each group another learning rate at factor 1, through the scheduler that drives it if there is one."""
-    reference = _DRIVERS.get(optimizers[0])
-    driver = None if reference is None else reference()
-    if driver is not None and set(driver.optimizers) == set(optimizers):
-        driver.rescale(rates)
-        return
+    """Give each group another learning rate at factor 1; the schedulers that drive the optimizers follow."""
     set_base_rates(optimizers, rates)
-    groups = [len(one.param_groups) for one in optimizers]
-    starts = [sum(groups[:index]) for index in range(len(groups))]
-    for one, start, count in zip(optimizers, starts, groups, strict=True):
+    drivers: dict[int, Scheduler] = {}
+    for one in optimizers:
         reference = _DRIVERS.get(one)
         driver = None if reference is None else reference()
-        if driver is not None and driver.optimizers == (one,):
-            driver.rescale(rates[start : start + count])
+        if driver is not None:
+            drivers[id(driver)] = driver
+    for driver in drivers.values():  # which may list the optimizers in another order, and drive more of them
+        driver.rescale(base_rates(driver.optimizers))

@@ -86,7 +86,11 @@ class Batches(Generic[T]):
     def __next__(self) -> T:
         if not self._again and not self._logs:  # as nearly always
             return self._draw()
-        drawn = self._again.popleft() if self._again else self._noted()
+        remembered = bool(self._again)
+        drawn = self._again.popleft() if remembered else self._noted()
+        if remembered and not drawn.index and not self._logs and isinstance(self.loader, DataLoader):
+            # a trial began this epoch, and its random numbers were put back: the next epoch must not be the same again
+            torch.empty((), dtype=torch.int64).random_()
         for log in self._logs:
             log.append(drawn)
         item: T = drawn.item

@@ -10,6 +10,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from lehr.state.generators import is_generator, keep_generator
+
 SIMPLE: Final = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 
 Restore = Callable[[], None]
@@ -41,7 +43,7 @@ def keep_contents(value: Any, known: Collection[int] = ()) -> Restore | None:
     Modules, and objects of kinds that are not known here, are left to others.
 
     Args:
-        value: a tensor, or a list, dictionary, set or deque of such.
+        value: a tensor, a generator of random numbers, or a list, dictionary, set or deque of such.
         known: ids of tensors that others keep.
     """
     if isinstance(value, Tensor):
@@ -54,7 +56,7 @@ def keep_contents(value: Any, known: Collection[int] = ()) -> Restore | None:
         return _Container(dict(value), value.update, value.clear, _all(value.values(), known))
     if isinstance(value, set):
         return _Container(set(value), value.update, value.clear, _all((), known))
-    return None
+    return keep_generator(value) if is_generator(value) else None
 
 
 class _Container:

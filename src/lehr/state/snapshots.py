@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Collection, Iterable
 from copy import deepcopy
 from typing import Any, Final, Protocol, runtime_checkable
@@ -13,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from lehr.state.batches import Batches
+from lehr.state.generators import is_generator, keep_generator
 from lehr.state.nested import Restore, copy_state, keep_contents
 from lehr.state.optimizers import inside
 
@@ -26,11 +26,6 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state_dict: Any, /) -> Any:
         """Take up a state."""
-
-
-@runtime_checkable
-class _NumPyGenerator(Protocol):
-    bit_generator: Any
 
 
 def snapshot(part: Any, known: Collection[int] = ()) -> Restore:
@@ -51,8 +46,8 @@ def snapshot(part: Any, known: Collection[int] = ()) -> Restore:
     for kind, way in _WAYS:
         if isinstance(part, kind):
             return way(part)
-    if isinstance(part, _NumPyGenerator):
-        return _numpy(part)
+    if is_generator(part):
+        return keep_generator(part)
     if isinstance(part, Stateful):
         return _stateful(part)
     hint = "wrap the loader in lehr.Batches" if hasattr(part, "__next__") else "give it state_dict and load_state_dict"
@@ -268,29 +263,6 @@ def _scaler(scaler: torch.amp.GradScaler) -> Restore:
     return restore
 
 
-def _generator(generator: torch.Generator) -> Restore:
-    state = generator.get_state()
-
-    def restore() -> None:
-        generator.set_state(state)
-
-    return restore
-
-
-def _python(generator: random.Random) -> Restore:
-    state = generator.getstate()
-    return lambda: generator.setstate(state)
-
-
-def _numpy(generator: _NumPyGenerator) -> Restore:
-    state = deepcopy(generator.bit_generator.state)
-
-    def restore() -> None:
-        generator.bit_generator.state = state
-
-    return restore
-
-
 def _stateful(part: Stateful) -> Restore:
     state = copy_state(part.state_dict())
 
@@ -309,7 +281,5 @@ def _address(tensor: Tensor) -> int | None:
 
 _WAYS: tuple[tuple[Any, Callable[[Any], Restore]], ...] = (
     (torch.amp.GradScaler, _scaler),
-    (torch.Generator, _generator),
-    (random.Random, _python),
     (Batches, Batches.mark),
 )

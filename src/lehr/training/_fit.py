@@ -18,16 +18,20 @@ from lehr._numbers import whole
 from lehr.budget import Budget
 from lehr.budget.budget import parse_amount
 from lehr.policy import Policy
-from lehr.scheduler import Scheduler
+from lehr.scheduler import Scheduler, ranks
 from lehr.schedules import Schedule
 from lehr.state import Checkpoints
-from lehr.training.display import display
+from lehr.training.display import Display, display
+from lehr.training.modes import same_modes
 from lehr.training.result import Ending, Evaluation, FitResult
 from lehr.training.training import Training, check_training
 from lehr.training.update import OutOfData
 
 MOST: Final = 100_000
 """Losses that are remembered; of a longer run every second, fourth, ... one."""
+
+SKIPPED: Final = 200
+"""Updates that a gradient scaler may skip in a row; it has then halved its scale to nothing."""
 
 MARKS: Final = 10
 """How often a run is evaluated and saved unless told otherwise."""
@@ -52,7 +56,8 @@ def fit(
     """Train until the budget is spent, and say what happened.
 
     Evaluation and saving do not count as time. With `checkpoints`, a run that was killed goes on where it was saved
-    last, bit for bit under a budget of steps. Ctrl-C and SIGTERM end it after the update under way, saved.
+    last, bit for bit under a budget of steps. Ctrl-C and SIGTERM end it after the update under way, saved. Several
+    processes stop together, and keep checkpoints of their own.
 
     Args:
         training: what to train.
@@ -83,6 +88,11 @@ def fit(
     check_training("fit", training)
     if whole(log_every, 1) is None:
         raise ValueError(f"fit: log_every must be a whole number of updates, at least 1; got {log_every!r}")
+    if checkpoints is not None and ranks.several():
+        raise ValueError(
+            "fit: checkpoints cannot be used with several processes, which would write into one folder; save "
+            "training.state_dict() and scheduler.state_dict() of each in a loop of your own"
+        )
     total = training.budget(budget)
     if total.endless:
         raise ValueError("fit: budget has no end, so the run would have none")
@@ -92,37 +102,68 @@ def fit(
     saved = None if checkpoints is None else Checkpoints(checkpoints, training=training, scheduler=scheduler, run=run)
     if saved is not None:
         saved.resume()
-    ending: Ending = "budget spent"
-    due = (math.floor(scheduler.progress / between + 1e-9) + 1) * between
-    with _stop_signals() as stops, display(wanted=progress) as shown:
-        while not scheduler.finished:
-            try:
-                loss = training.step(scheduler)
-            except OutOfData:
-                ending = "data used up"
-                break
-            run.note(loss)
-            marked = scheduler.progress >= due - 1e-9 or scheduler.finished
-            if marked or stops or scheduler.updates % log_every == 0:
-                if not run.take() and not scheduler.policy.recovers:
-                    ending = "not finite"
-                    break
-                values = run.values()
-                shown.show(scheduler.progress, {key: values[key] for key in ("loss", "lr")})
-            if marked:
-                due = (math.floor(scheduler.progress / between + 1e-9) + 1) * between
-                if evaluate is not None:
-                    values.update(run.evaluate(evaluate))
-            if log is not None and (marked or scheduler.updates % log_every == 0):
-                log(scheduler.updates, values)
-            if saved is not None and (marked or stops):
-                with scheduler.paused():
-                    saved.save(scheduler.updates)
-            if stops:
-                ending = "interrupted"
-                break
+    with _stop_signals() as stops, display(wanted=progress and ranks.is_first()) as shown:
+        ending = _train(run, between, evaluate, saved, log, log_every, stops, shown)
     run.take()
     return run.result(ending)
+
+
+def _train(
+    run: _Run,
+    between: float,
+    evaluate: Evaluate | None,
+    saved: Checkpoints | None,
+    log: Log | None,
+    log_every: int,
+    stops: Sequence[int],
+    shown: Display,
+) -> Ending:
+    """Make updates to the end, and look up from them now and then."""
+    scheduler = run.scheduler
+    recovers = scheduler.policy.recovers
+    ending: Ending | None = None
+    due, marked_at, skipped = _next_mark(scheduler.progress, between), -1, 0
+    while ending is None and not scheduler.finished:
+        try:
+            skipped = 0 if run.advance() else skipped + 1
+        except OutOfData:
+            if scheduler.updates == marked_at:
+                return "data used up"
+            ending = "data used up"
+        if skipped >= SKIPPED and run.training.scaler is not None:
+            return "not finite"
+        regular = not skipped and scheduler.updates % log_every == 0
+        if ending is None and _stop(stops, regular=regular):
+            ending = "interrupted"
+        marked = ending is not None or (not skipped and (scheduler.progress >= due - 1e-9 or scheduler.finished))
+        if not marked and not regular:
+            continue
+        finite = run.take() and (not marked or run.is_finite())
+        if not finite and not recovers:
+            return "not finite"  # before it is saved, since nobody could go on from there
+        values = run.values()
+        shown.show(scheduler.progress, {key: values[key] for key in ("loss", "lr")})
+        if marked:
+            due, marked_at = _next_mark(scheduler.progress, between), scheduler.updates
+            if evaluate is not None and ending != "interrupted":
+                values.update(run.evaluate(evaluate))
+        if log is not None:
+            log(scheduler.updates, values)
+        if saved is not None and marked:
+            with scheduler.paused():
+                saved.save(scheduler.updates)
+    return ending or "budget spent"
+
+
+def _next_mark(progress: float, between: float) -> float:
+    return (math.floor(progress / between + 1e-9) + 1) * between
+
+
+def _stop(stops: Sequence[int], *, regular: bool) -> bool:
+    """Whether to stop; several processes agree on it now and then, since all must stop at the same update."""
+    if not ranks.several():
+        return bool(stops)
+    return regular and ranks.total(float(bool(stops))) > 0.0
 
 
 class _Run:
@@ -138,12 +179,17 @@ class _Run:
         self._waiting: list[Tensor] = []
         self._recent = math.nan
 
-    def note(self, loss: Tensor) -> None:
-        """Note an update's loss, which is not looked at yet, since that would wait for the device."""
-        self._waiting.append(loss)
+    def advance(self) -> bool:
+        """Make an update, and note its loss without waiting for the device; False if the gradient scaler skipped it."""
+        before = self.scheduler.updates
+        loss = self.training.step(self.scheduler)
+        made = self.scheduler.updates > before
+        if made:
+            self._waiting.append(loss)
+        return made
 
     def take(self) -> bool:
-        """Look at the losses noted since the last time; whether at least one of them is finite."""
+        """Look at the losses noted since the last time; whether the last of them is finite."""
         if not self._waiting:
             return True
         losses = torch.stack([loss.double() for loss in self._waiting]).tolist()
@@ -159,7 +205,12 @@ class _Run:
             self._updates = array("q", [self._updates[index] for index in keep])
             self._losses = array("d", [self._losses[index] for index in keep])
         self._recent = sum(losses) / len(losses)
-        return any(map(math.isfinite, losses))
+        return math.isfinite(losses[-1])
+
+    def is_finite(self) -> bool:
+        """Whether all weights are."""
+        weights = [p for module in self.training.modules for p in module.parameters() if p.is_floating_point()]
+        return all(bool(weight.detach().isfinite().all()) for weight in weights)
 
     def values(self) -> dict[str, float]:
         """What a logger is told."""
@@ -167,18 +218,12 @@ class _Run:
         values = {"loss": self._recent, "progress": self.scheduler.progress, "lr": rates[0]}
         if len(rates) > 1:
             values |= {f"lr/{index}": rate for index, rate in enumerate(rates)}
-        for name, value in self.training.metrics.items():
-            values[name] = float(value.detach() if isinstance(value, Tensor) else value)
-        return values
+        return values | numbers_in(self.training.metrics)
 
     def evaluate(self, evaluate: Evaluate) -> dict[str, float]:
         """Ask for numbers from data held out; time stands still, and modes are put back."""
-        every = [part for module in self.training.modules for part in module.modules()]
-        modes = [(module, module.training) for module in every]
-        with self.scheduler.paused():
+        with self.scheduler.paused(), same_modes(self.training.modules):
             found = evaluate()
-            for module, mode in modes:  # some may be frozen in evaluation mode
-                module.training = mode
         values = found if isinstance(found, Mapping) else {"evaluation": found}
         try:
             numbers = {str(name): float(value) for name, value in values.items()}
@@ -212,6 +257,21 @@ class _Run:
         self._every = state["every"]
         self.evaluations = [Evaluation(*row) for row in state["evaluations"]]
         self._waiting.clear()
+
+
+def numbers_in(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics that are one number; others, such as one for each class, no curve can be drawn of.
+
+    >>> numbers_in({"accuracy": torch.tensor(0.5), "per class": torch.ones(3), "note": "text"})
+    {'accuracy': 0.5}
+    """
+    found = {}
+    for name, value in metrics.items():
+        try:
+            found[name] = float(value.detach() if isinstance(value, Tensor) else value)
+        except (TypeError, ValueError, RuntimeError):
+            continue
+    return found
 
 
 def _wide(factors: tuple[float, ...], groups: int) -> tuple[float, ...]:

@@ -37,7 +37,7 @@ class LossUpdate:
         scaler: of the gradients, or None.
         accumulate: batches whose gradients make one update.
         clip_norm: largest norm of the gradient; None does not clip.
-        amount: batch -> samples or tokens in it; None counts along its first tensor.
+        amount: batch -> samples or tokens in it; None counts samples along its first tensor.
     """
 
     cannot_look: str | None = None
@@ -68,6 +68,7 @@ class LossUpdate:
         self.metrics: Mapping[str, Any] = {}
         self._parallel = model if isinstance(model, DefersSync) else None
         self._ready = 0
+        self._complete = False
         self._sum: Tensor | None = None
         self._counts = False
         self._counted = 0.0
@@ -79,6 +80,8 @@ class LossUpdate:
             self.apply()
             return loss
         self._counts = scheduler.clock.asks
+        if self._counts and self.amount is None and scheduler.budget.unit == "tokens":
+            raise ValueError("Training: give amount, a function that says how many tokens a batch holds")
         loss = self.backward()
         if self._counts:
             scheduler.observe_amount(self._counted)
@@ -89,16 +92,19 @@ class LossUpdate:
         return loss
 
     def backward(self) -> Tensor:
-        """Add up gradients until the update is complete, unscale and clip them."""
+        """Add up gradients until the update is complete, unscale and clip them, once."""
         while self._ready < self.accumulate:
             self.backward_micro_batch()
+        assert self._sum is not None
+        if self._complete:
+            return self._sum
         if self.scaler is not None:
             for one in self.optimizers:
                 if _has_gradients(one):
                     self.scaler.unscale_(one)
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters_of(self.optimizers), self.clip_norm)
-        assert self._sum is not None
+        self._complete = True
         return self._sum
 
     def backward_micro_batch(self) -> Tensor:
@@ -139,7 +145,7 @@ class LossUpdate:
                 if _has_gradients(one):  # all may be frozen
                     self.scaler.step(one)
             self.scaler.update()
-        self._ready = 0
+        self._ready, self._complete = 0, False
 
     def loss_ahead(self) -> Tensor:
         """The loss of the next batch; metrics and counts stay those of the update."""
@@ -157,7 +163,7 @@ class LossUpdate:
         if self._counts:
             count = count_examples(batch) if self.amount is None else self.amount(batch)
             if count is None:
-                raise ValueError("Training: give amount, a function that says how many samples or tokens a batch holds")
+                raise ValueError("Training: give amount, a function that says how many samples a batch holds")
             self._counted += float(count)
         return batch if self.device is None else placed(batch, self.device)
 
@@ -182,15 +188,19 @@ class LossUpdate:
     def state_dict(self) -> dict[str, Any]:
         """The batches accumulated so far, and their gradients."""
         if not self._ready:
-            return {"ready": 0, "loss": None, "counted": 0.0, "gradients": None}
-        if self._ready == self.accumulate and self.scaler is not None:
+            return {"ready": 0, "complete": False, "loss": None, "counted": 0.0, "gradients": None}
+        if self._complete and self.scaler is not None:
             raise ValueError("Training: save before backward() or after update(), since gradients are unscaled between")
         gradients = [None if p.grad is None else p.grad.detach().clone() for p in parameters_of(self.optimizers)]
-        return {"ready": self._ready, "loss": self._sum, "counted": self._counted, "gradients": gradients}
+        return {
+            "ready": self._ready, "complete": self._complete, "loss": self._sum, "counted": self._counted,
+            "gradients": gradients,
+        }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with an accumulation that was begun."""
-        self._ready, self._sum, self._counted = state["ready"], state["loss"], state["counted"]
+        self._ready, self._complete = state["ready"], state["complete"]
+        self._sum, self._counted = state["loss"], state["counted"]
         for parameter, gradient in zip(parameters_of(self.optimizers), state["gradients"] or (), strict=False):
             parameter.grad = None if gradient is None else gradient.to(parameter.device, copy=True)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from copy import copy
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,15 +33,19 @@ def placed(batch: Any, device: torch.device) -> Any:  # noqa: PLR0911 - one for 
     """
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
+    if isinstance(batch, Movable):  # before tuples, since packed sequences are such
+        return batch.to(device)
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
         return type(batch)(*(placed(part, device) for part in batch))
     if isinstance(batch, tuple | list):
         return type(batch)(placed(part, device) for part in batch)
-    if isinstance(batch, Movable):
-        return batch.to(device)
     if isinstance(batch, Mapping):
         parts = {key: placed(part, device) for key, part in batch.items()}
-        return parts if type(batch) is dict else type(batch)(parts)  # type: ignore[call-arg]
+        if type(batch) is dict or not isinstance(batch, MutableMapping):
+            return parts
+        moved = copy(batch)  # whatever else it is made of
+        moved.update(parts)
+        return moved
     if is_dataclass(batch) and not isinstance(batch, type):
         return replace(
             batch, **{one.name: placed(getattr(batch, one.name), device) for one in fields(batch) if one.init}

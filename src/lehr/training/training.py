@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from inspect import Parameter, signature
 from typing import Any, Final, final
 
 import torch
@@ -19,6 +21,7 @@ from lehr.scheduler import Scheduler
 from lehr.scheduler.param_groups import base_rates, peak_of
 from lehr.scheduler.scheduler import rescale
 from lehr.state import Batches, RandomState, untouched
+from lehr.state.generators import GeneratorState, is_generator
 from lehr.state.nested import Restore
 from lehr.state.optimizers import unwrapped
 from lehr.state.snapshots import Stateful, modules, snapshot
@@ -54,10 +57,11 @@ class Training:
         accumulate: batches whose gradients make one update, at least 1.
         clip_norm: largest norm of an update's gradient, above 0; None does not clip.
         touches: what else an update changes: a second network, an average of weights, a scheduler of another kind.
-        amount: batch -> samples or tokens in it, for a budget in those; the length of its first tensor if not given.
+        amount: batch -> samples or tokens in it, for a budget in those. If not given, a batch holds as many samples as
+            its first tensor is long; tokens must be counted by it.
 
     Raises:
-        TypeError: if an argument is of the wrong kind.
+        TypeError: if an argument is of the wrong kind, or an optimizer asks for a closure.
         ValueError: if an argument is out of range, or no parameter of the optimizers is the model's.
 
     >>> model = torch.nn.Linear(4, 1)
@@ -182,7 +186,12 @@ class Training:
 
         Yields:
             The loss of each update.
+
+        Raises:
+            ValueError: if the scheduler drives none of this training's optimizers, and so would never come to its end.
         """
+        if not set(scheduler.optimizers) & set(self.optimizers):
+            raise ValueError("Training.run: scheduler drives other optimizers than this training's")
         while not scheduler.finished:
             try:
                 loss = self._update.step(scheduler, self._look)
@@ -330,13 +339,31 @@ class Training:
         if not isinstance(amount, str):
             raise TypeError(f"budget must be a lehr.Budget or a text such as '30min'; got {amount!r}")
         batches = self.batches.per_epoch if self.batches.loader != [None] else None
-        size = getattr(self.batches.loader, "batch_size", None)
-        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-        return Budget.parse(
+        budget = Budget.parse(
             amount,
             steps_per_epoch=None if not batches else batches / self.accumulate,
-            samples_per_step=size * self.accumulate * ranks if isinstance(size, int) else None,
+            samples_per_step=self.samples_per_step,
         )
+        counts = isinstance(self._update, LossUpdate) and not isinstance(self.samples_per_step, int)
+        return replace(budget, samples_per_step=None) if counts and budget.unit == "samples" else budget
+
+    @property
+    def samples_per_step(self) -> float | None:
+        """The samples of an update over all ranks: a whole number if all have as many, else their mean.
+
+        None if the loader does not say, or `amount` counts something of its own.
+        """
+        loader = self.batches.loader
+        size = getattr(loader, "batch_size", None)
+        if not isinstance(size, int) or (isinstance(self._update, LossUpdate) and self._update.amount is not None):
+            return None
+        ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        sampler, most = getattr(loader, "sampler", None), size * self.accumulate * ranks
+        if getattr(loader, "drop_last", False):
+            return most
+        if not isinstance(sampler, Sized):
+            return float(most)
+        return most if len(sampler) % size == 0 else most * len(sampler) / (size * math.ceil(len(sampler) / size))
 
     # -- checkpoints ------------------------------------------------------------------------------------------------
 
@@ -377,7 +404,8 @@ class Training:
         RandomState().load_state_dict(state_dict["random"])
 
     def _stateful(self) -> list[Stateful]:
-        return [part for part in self._others if isinstance(part, Stateful) and not isinstance(part, Batches)]
+        others = [GeneratorState(part) if is_generator(part) else part for part in self._others]
+        return [part for part in others if part is not self.batches]
 
 
 def check_training(who: str, training: Any) -> None:
@@ -399,6 +427,12 @@ def _optimizers(given: Any) -> list[Optimizer]:
         if not isinstance(one, Optimizer):
             raise TypeError(
                 f"Training: optimizer must be a torch.optim.Optimizer, or several; got {type(one).__name__}"
+            )
+        closure = signature(one.step).parameters.get("closure")
+        if closure is not None and closure.default is Parameter.empty:
+            raise TypeError(
+                f"Training: optimizer is a {type(one).__name__}, which asks for a closure that computes the loss; give "
+                "lehr.Training.of(step, touches=[...]) a function that makes the whole update"
             )
     if not several:
         raise TypeError("Training: optimizer is empty; give at least one")

@@ -50,8 +50,8 @@ class Update(Protocol):
 
 
 def parameters_of(optimizers: Sequence[Optimizer]) -> list[Tensor]:
-    """All parameters that the optimizers update, in order."""
-    return [p for one in optimizers for group in one.param_groups for p in group["params"]]
+    """All parameters that the optimizers update, in order, each once."""
+    return list({id(p): p for one in optimizers for group in one.param_groups for p in group["params"]}.values())
 
 
 def loss_and_metrics(returned: Any) -> tuple[Any, Mapping[str, Any]]:

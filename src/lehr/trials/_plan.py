@@ -6,7 +6,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -15,6 +15,7 @@ from lehr._numbers import whole
 from lehr.budget import Budget
 from lehr.training import Training
 from lehr.training.training import check_training
+from lehr.training.update import OutOfData
 
 RESAMPLES: Final = 1_000
 
@@ -136,12 +137,24 @@ def plan(
     budget = training.budget(budget)
     if budget.endless:
         raise ValueError("plan: budget has no end, so there is nothing to plan")
+    if budget.unit == "samples" and budget.samples_per_step is None:
+        budget = replace(budget, samples_per_step=training.samples_per_step)
     if budget.updates is None and budget.unit != "seconds":
         raise ValueError(f"plan: give {budget.unit}_per_step to Budget, or it is not known how many an update spends")
+    took: list[float] = []
     with training.untouched():
-        for _ in range(warmup):
-            training.step()
-        took = tuple(_timed(training.step, now) for _ in range(steps))
+        try:
+            for _ in range(warmup):
+                training.step()
+            for _ in range(steps):
+                took.append(_timed(training.step, now))  # noqa: PERF401 - what was timed counts if the data ends
+        except OutOfData:
+            pass
+    if len(took) < 2:
+        raise ValueError(
+            f"plan: the batches came to their end after {len(took)} timed updates; give steps and warmup that the data "
+            "has room for, or batches that begin again"
+        )
     if not any(took):
         raise ValueError("plan: the updates took no time by the clock `now`; give one that is finer")
     each = _mean_of(took)
@@ -151,7 +164,7 @@ def plan(
     else:
         updates = Estimate(budget.updates, budget.updates, budget.updates)
         seconds = each.times(budget.updates)
-    return Plan(budget, took, updates, seconds)
+    return Plan(budget, tuple(took), updates, seconds)
 
 
 def _timed(update: Callable[[], Any], now: Callable[[], float]) -> float:

@@ -15,6 +15,7 @@ from lehr._numbers import plain, whole
 from lehr.scheduler import ranks
 from lehr.scheduler.param_groups import base_rates, groups_of, peak_of, set_rates
 from lehr.training import Training
+from lehr.training.modes import same_modes
 from lehr.training.training import check_training
 from lehr.training.update import OutOfData
 from lehr.trials.curve import noise
@@ -103,7 +104,9 @@ def range_test(
             if test.ending != "high":
                 break
             if evaluate is not None and (index + 1) % evaluate_every == 0:
-                test.evaluations.append((setter.rate, float(ranks.mean(_number("evaluation", evaluate())))))
+                with same_modes(training.modules):
+                    found = evaluate()
+                test.evaluations.append((setter.rate, float(ranks.mean(_number("evaluation", found)))))
     return test.result(evaluated=evaluate is not None)
 
 
