@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import lehr
 from contract.policies import POLICIES
-from contract.training import STEPS, Training
+from contract.training import STEPS, Run
 from fuzz.mutations import fuzzed, peak, same, spoil
 
 BUDGETS = {
@@ -29,19 +29,19 @@ class Subject:
     """A run in the middle, what its checkpoint holds, and how to begin again."""
 
     def __init__(self, policy: str, budget: str, *, finishing: bool) -> None:
-        self.training = Training(POLICIES[policy], budget=BUDGETS[budget]).run(0, 7)
+        self.run = Run(POLICIES[policy], budget=BUDGETS[budget]).run(7)
         if finishing:
-            self.training.scheduler.finish_by(lehr.Budget(steps=10))
-            self.training.run(7, 9)
-        self.state = deepcopy(self.training.scheduler.state_dict())
-        self.model = deepcopy(self.training.model.state_dict())
-        self.optimizer = deepcopy(self.training.optimizer.state_dict())
+            self.run.scheduler.finish_by(lehr.Budget(steps=10))
+            self.run.run(2)
+        self.state = deepcopy(self.run.scheduler.state_dict())
+        self.model = deepcopy(self.run.model.state_dict())
+        self.optimizer = deepcopy(self.run.optimizer.state_dict())
 
     def begin_again(self) -> None:
-        self.training.model.load_state_dict(self.model)
-        self.training.optimizer.load_state_dict(deepcopy(self.optimizer))
-        self.training.scheduler.load_state_dict(deepcopy(self.state))
-        self.training.rates.clear()
+        self.run.model.load_state_dict(self.model)
+        self.run.optimizer.load_state_dict(deepcopy(self.optimizer))
+        self.run.scheduler.load_state_dict(deepcopy(self.state))
+        self.run.rates.clear()
 
 
 @cache
@@ -62,32 +62,32 @@ def without_time(state: dict[str, Any]) -> dict[str, Any]:
 @fuzzed
 @given(st.data())
 def test_a_spoilt_checkpoint_is_refused_or_gives_rates(policy: str, data: st.DataObject) -> None:
-    run = subject(policy, data.draw(st.sampled_from(list(BUDGETS))), finishing=data.draw(st.booleans()))
-    scheduler, start = run.training.scheduler, peak()
-    spoilt: Any = spoil(run.state, data)
-    before, weights, rates = deepcopy(scheduler.state_dict()), run.training.weights(), scheduler.get_last_lr()
+    made = subject(policy, data.draw(st.sampled_from(list(BUDGETS))), finishing=data.draw(st.booleans()))
+    scheduler, start = made.run.scheduler, peak()
+    spoilt: Any = spoil(made.state, data)
+    before, weights, rates = deepcopy(scheduler.state_dict()), made.run.weights(), scheduler.get_last_lr()
     try:
         scheduler.load_state_dict(spoilt)
     except ValueError as refusal:
         check_sentence(refusal)
         assert same(without_time(scheduler.state_dict()), without_time(before))
-        assert torch.equal(run.training.weights(), weights)
+        assert torch.equal(made.run.weights(), weights)
         assert scheduler.get_last_lr() == rates
     else:
-        run.training.rates.clear()
+        made.run.rates.clear()
         try:
-            run.training.run(9, 12)
+            made.run.run(3)
         finally:
-            given = [*run.training.rates, scheduler.get_last_lr()]
+            given = [*made.run.rates, scheduler.get_last_lr()]
             assert all(math.isfinite(rate) and rate >= 0.0 for row in given for rate in row)
-            run.begin_again()
+            made.begin_again()
     assert peak() - start < 256
 
 
 @pytest.mark.parametrize("whole", [None, 3, "state", [], {}, [1, 2], {"clock": {}}, object()])
 def test_what_is_no_state_at_all_is_refused(whole: Any) -> None:
-    run = subject("schedule", "steps", finishing=False)
-    before = run.training.scheduler.state_dict()
+    made = subject("schedule", "steps", finishing=False)
+    before = made.run.scheduler.state_dict()
     with pytest.raises(ValueError, match="checkpoint"):
-        run.training.scheduler.load_state_dict(whole)
-    assert same(run.training.scheduler.state_dict(), before)
+        made.run.scheduler.load_state_dict(whole)
+    assert same(made.run.scheduler.state_dict(), before)
