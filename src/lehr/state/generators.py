@@ -6,14 +6,9 @@ import random
 import sys
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, final
 
 import torch
-
-
-@runtime_checkable
-class _OfNumPy(Protocol):
-    bit_generator: Any
 
 
 @final
@@ -37,7 +32,7 @@ class GeneratorState:
             return {"numbers": self.generator.get_state()}
         if isinstance(self.generator, random.Random):
             return {"numbers": self.generator.getstate()}
-        if isinstance(self.generator, _OfNumPy):
+        if isinstance(self.generator, _of_numpy("Generator")):
             return {"numbers": _without_arrays(self.generator.bit_generator.state)}
         return {"numbers": _without_arrays(self.generator.get_state(legacy=False))}
 
@@ -49,7 +44,7 @@ class GeneratorState:
         elif isinstance(self.generator, random.Random):
             version, values, gauss = numbers
             self.generator.setstate((version, tuple(values), gauss))
-        elif isinstance(self.generator, _OfNumPy):
+        elif isinstance(self.generator, _of_numpy("Generator")):
             self.generator.bit_generator.state = deepcopy(numbers)
         else:
             self.generator.set_state(deepcopy(numbers))
@@ -57,8 +52,13 @@ class GeneratorState:
 
 def is_generator(part: Any) -> bool:
     """Whether a thing is a generator of random numbers, of torch, Python or NumPy."""
-    legacy = sys.modules["numpy"].random.RandomState if "numpy" in sys.modules else ()
-    return isinstance(part, (torch.Generator, random.Random, _OfNumPy, legacy))
+    return isinstance(part, (torch.Generator, random.Random, *_of_numpy("Generator", "RandomState")))
+
+
+def _of_numpy(*names: str) -> tuple[Any, ...]:
+    """NumPy's classes of these names; none where it is not loaded, and so nothing can be of them."""
+    numpy = sys.modules.get("numpy.random")
+    return () if numpy is None else tuple(getattr(numpy, name) for name in names)
 
 
 def keep_generator(generator: Any) -> Callable[[], None]:
