@@ -1,5 +1,7 @@
 """lehr chooses, runs, tunes, learns and compares learning-rate schedules for PyTorch under a training budget."""
 
+import typing as _typing
+
 from lehr.budget import Budget as Budget
 from lehr.cyclical import CyclicLR as CyclicLR
 from lehr.cyclical import plan_cycles as plan_cycles
@@ -45,6 +47,9 @@ from lehr.trials import RangeTestResult as RangeTestResult
 from lehr.trials import plan as plan
 from lehr.trials import range_test as range_test
 from lehr.tuning import LRTuner as LRTuner
+
+if _typing.TYPE_CHECKING:
+    from lehr.lab import compare as compare
 
 __version__ = "0.1.0"
 
@@ -95,3 +100,14 @@ __all__ = [
     "untouched",
     "warmup_stable_decay",
 ]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """`lehr.compare`, the lab's front door, which is opened when it is asked for, since it needs more than torch."""
+    if name != "compare":
+        raise AttributeError(f"module 'lehr' has no attribute {name!r}")
+    try:
+        from lehr import lab
+    except ImportError as error:
+        raise ImportError(f"lehr.compare needs {error.name}: pip install 'lehr[lab]'") from error
+    return lab.compare

@@ -35,7 +35,7 @@ def test_an_object_is_compared_in_this_process_and_leaves_it_as_it_was(tmp_path:
     assert before[1:] == after[1:]
     assert set(results.names) == {"linear", "Constant()"}
     assert results.total.runs == 8
-    assert "lab.compare('a task', methods=['linear', 'Constant()'], budget='20steps', seeds=2" in results.command
+    assert "lehr.compare('a task', methods=['linear', 'Constant()'], budget='20steps', seeds=2" in results.command
 
 
 def test_runs_are_the_same_in_this_process_and_in_others(tmp_path: Path) -> None:
@@ -111,6 +111,42 @@ def test_a_session_without_a_file(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["['Half()', 'linear'] True", "['linear']"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_function_makes_the_task_and_other_processes_find_it(tmp_path: Path) -> None:
+    assert lehr.compare(task, "linear", budget="10steps", seeds=1).total.runs == 1
+    (tmp_path / "mine.py").write_text(
+        "from lehr import lab\nmade = []\n\ndef make_task():\n    made.append(1)\n    return lab.load_task('digits')\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    try:
+        from mine import make_task
+    finally:
+        sys.path.remove(str(tmp_path))
+    here = lehr.compare(make_task, "linear", budget="10steps", seeds=1)
+    there = lehr.compare(make_task, "linear", budget="10steps", seeds=1, processes=1)
+    assert of_runs(here) == of_runs(there)
+    with pytest.raises(ValueError, match="needs a function that other processes can find, on the top level of a file"):
+        lehr.compare(lambda: task(batch_size=4), "linear", seeds=1, processes=1)
+    with pytest.raises(ValueError, match="broken.. failed: KeyError"):
+        lehr.compare(broken, "linear", seeds=1)
+    with pytest.raises(TypeError, match="task must be a name"):
+        lehr.compare(lambda: 3, "linear", seeds=1)  # type: ignore[arg-type,return-value]
+
+
+def broken() -> lab.Task:
+    raise KeyError("x")
+
+
+def test_the_front_door_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lehr.compare is lab.compare
+    with pytest.raises(AttributeError, match="module 'lehr' has no attribute 'contrast'"):
+        _ = lehr.contrast  # type: ignore[attr-defined]
+    monkeypatch.delitem(sys.modules, "lehr.lab")
+    monkeypatch.delattr(lehr, "lab")
+    monkeypatch.setitem(sys.modules, "lehr.lab.comparison", None)
+    with pytest.raises(ImportError, match=r"lehr.compare needs .*pip install 'lehr\[lab\]'"):
+        _ = lehr.compare
 
 
 def test_values_are_methods() -> None:

@@ -160,6 +160,10 @@ def test_a_notebook_shows_the_verdict_and_a_table() -> None:
     shown = told._repr_html_()
     assert lab.verdict(told) in shown
     assert "<td>cosine</td><td>1 of 2 diverged</td>" in shown
+    assert shown.count("<svg") == 1
+    assert "validation accuracy (%)" in shown
+    nothing = found({"linear": [None, None]})
+    assert "<svg" not in nothing._repr_html_()
 
 
 def test_it_is_written_from_the_results_alone(tmp_path: Path) -> None:

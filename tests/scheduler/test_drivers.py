@@ -318,6 +318,8 @@ def test_a_preview_of_a_long_run_costs_nothing_until_it_is_asked() -> None:
     preview = scheduler.preview()
     assert len(str(preview).splitlines()) == 12
     assert len(preview) == 10**12
+    assert preview._repr_html_().count("<polyline") == 1
+    assert "over 1e+12 steps" in preview._repr_html_()
     assert preview[10**11] == (10**11, 0.1, pytest.approx((0.09,)))
     assert preview[-1][0] == 10**12 - 1
     with pytest.raises(IndexError, match="there is no row"):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import unwrap
 from pathlib import Path
+from types import FunctionType
 
 from lehr.lab.comparison import Comparison
+from lehr.lab.failures import told
 from lehr.lab.loop import Trainable
 from lehr.lab.methods import Competitor, load_methods
 from lehr.lab.report import write_report
@@ -17,7 +20,7 @@ from lehr.lab.workers import Watcher
 
 
 def compare(
-    task: Trainable | str,
+    task: Trainable | str | Callable[[], Trainable],
     methods: str | Sequence[Competitor] = ("linear", "cosine", "step", "one_cycle", "rex", "constant"),
     *,
     budget: str = "",
@@ -37,7 +40,8 @@ def compare(
     """Train every method with every seed under the same budget, and say which won and how sure that is.
 
     Args:
-        task: a `Task` or `TrainingTask`, or a name: one of `TASKS`, or `path/to/file.py:function`.
+        task: a `Task` or `TrainingTask`; or a function that makes one; or a name: one of `TASKS`, or
+            `path/to/file.py:function`.
         methods: the competitors: names, expressions, schedules, policies or methods.
         budget: what each run may spend, such as "500steps", "10ep" or "90s"; empty for what the task says.
         seeds: runs of each method, at least 1.
@@ -50,8 +54,8 @@ def compare(
         data: the folder to look for data in.
         out: a folder for the runs, `results.json` and `report.html`, where the same call goes on if it was interrupted;
             None keeps nothing.
-        processes: how many runs to make at a time, in processes that find the task by its name; None makes them one
-            after the other in this one, the only way for an object.
+        processes: how many runs to make at a time, in processes that find the task by its name, or the function in its
+            file; None makes them one after the other in this one, the only way for an object.
         threads: how many threads a run gets.
         watch: is given the progress.
 
@@ -60,14 +64,13 @@ def compare(
         TypeError: if `task` or `methods` is of another type.
 
     >>> import lehr
-    >>> from lehr import lab
-    >>> results = lab.compare("digits", ["linear", lehr.Constant()], budget="20steps", seeds=2)
+    >>> results = lehr.compare("digits", ["linear", lehr.Constant()], budget="20steps", seeds=2)
     >>> sorted(results.names), results.total.runs
     (['Constant()', 'linear'], 4)
     """
     rates = tuple(sorted({float(rate) for rate in lr_grid}))
     comparison = Comparison(
-        task=task,
+        task=_task(task, processes),
         methods=load_methods(methods),
         settings=Settings(budget, evaluations, bf16),
         seeds=seeds,
@@ -80,7 +83,7 @@ def compare(
     names = [method.name for method in comparison.methods]
     told = {"methods": names, "budget": budget, "seeds": seeds, "lr_grid": rates, "lr": lr, "shares": tuple(shares)}
     said = ", ".join(f"{name}={value!r}" for name, value in told.items() if value not in ("", (), None))
-    command = f"lab.compare({comparison.title!r}, {said})"
+    command = f"lehr.compare({comparison.title!r}, {said})"
 
     def made(folder: Path) -> Results:
         return run_comparison(comparison, folder, command=command, processes=processes, threads=threads, watch=watch)
@@ -91,3 +94,18 @@ def compare(
     found = made(Path(out))
     write_report(Path(out))
     return found
+
+
+def _task(given: Trainable | str | Callable[[], Trainable], processes: int | None) -> Trainable | str:
+    """The task, or the name by which other processes find the function that makes it."""
+    if isinstance(given, str | Trainable) or not callable(given):
+        return given
+    if processes is None:
+        return told(f"{getattr(given, '__name__', 'the task')}()", given)
+    function = unwrap(given)
+    if not isinstance(function, FunctionType) or "<" in function.__qualname__ or "." in function.__qualname__:
+        raise ValueError(
+            f"processes={processes} needs a function that other processes can find, on the top level of a file; leave "
+            "processes out, and the task is trained in this process"
+        )
+    return f"{function.__code__.co_filename}:{function.__qualname__}"

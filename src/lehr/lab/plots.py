@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Final, Literal
 
@@ -90,7 +90,7 @@ def curves(results: Results, column: Column, title: str, *, log: bool = False) -
         ticks = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
         figure.update_yaxes(type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     else:
-        figure.update_yaxes(range=_later_range(figure))
+        figure.update_yaxes(range=later_range(averaged(results, name, column, scale) for name in results.names))
     return _over_budget(figure)
 
 
@@ -186,6 +186,17 @@ def label(name: str) -> str:
     return plain(name if len(name) <= 28 else name[:27] + "…")
 
 
+def averaged(results: Results, name: str, column: Column, scale: float) -> list[tuple[float, float]]:
+    """A method's curve over the share of the budget, averaged over the runs that finished."""
+    runs = [run for run in results.runs if run.method == name and run.diverged_at is None]
+    table = [_points(run, column, scale) for run in runs]
+    length = min(map(len, table), default=0)
+    if not length:
+        return []
+    means = np.array([rows[:length] for rows in table]).mean(0)
+    return [(float(x), float(y)) for x, y in means]
+
+
 def _points(run: Run, column: Column, scale: float) -> list[tuple[float, float]]:
     values = [(row.progress, getattr(row, column)) for row in run.curve]
     return [(progress, scale * value) for progress, value in values if value is not None]
@@ -210,15 +221,13 @@ def _mark_diverged(figure: go.Figure, runs: Sequence[Run], column: Column, scale
         )  # fmt: skip
 
 
-def _later_range(figure: go.Figure, share: float = 0.25) -> list[float] | None:
-    """The range of the means after the first `share` of the budget, where methods differ by less than at the start."""
-    later = [
-        y for line in figure.data if line.showlegend is None for x, y in zip(line.x, line.y, strict=True) if x >= share
-    ]
+def later_range(curves: Iterable[Sequence[tuple[float, float]]], share: float = 0.25) -> tuple[float, float] | None:
+    """The range of curves after the first `share` of the budget, where methods differ by less than at the start."""
+    later = [y for curve in curves for x, y in curve if x >= share]
     if not later:
         return None
     margin = 0.06 * (max(later) - min(later)) or 0.5
-    return [min(later) - margin, max(later) + margin]
+    return min(later) - margin, max(later) + margin
 
 
 def _faint(colour: str) -> str:

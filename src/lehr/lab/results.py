@@ -222,7 +222,7 @@ class BudgetShare:
 class Results:
     """Everything that a comparison found, as `results.json` holds it.
 
-    In a notebook it shows itself as a small table.
+    In a notebook it shows itself as a small table and the validation curves.
 
     Args:
         command: how to do it again.
@@ -316,7 +316,11 @@ class Results:
         return results
 
     def _repr_html_(self) -> str:
-        """The verdict and a small table."""
+        """The verdict, a small table and the validation curves."""
+        from lehr.lab.pictures import curves_as_svg  # which draws results
+        from lehr.lab.plots import style
+
+        styles = style(self.names)
         cells = [
             (row.method, self.standing(row), "-" if row.test is None else self.metric.show(row.test.mean),
              "-" if row.test is None or row.test.sd is None else self.metric.show(row.test.sd),
@@ -324,11 +328,15 @@ class Results:
             for row in self.methods
         ]  # fmt: skip
         head = "".join(f"<th>{escape(one)}</th>" for one in ("method", "", "mean", "sd", "gap to best", "peak rate"))
-        rows = "".join(f"<tr>{''.join(f'<td>{escape(one)}</td>' for one in row)}</tr>" for row in cells)
+        rows = "".join(
+            f"<tr><td style='color:{styles[row[0]][0]}'>&#9679;</td>"
+            f"{''.join(f'<td>{escape(one)}</td>' for one in row)}</tr>"
+            for row in cells
+        )
         title = f"Test {self.metric.name} of {self.setting.task} after {self.setting.budget}"
         return (
             f"<p>{escape(verdict(self))}</p><table><caption>{escape(title)}</caption>"
-            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f"<thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table>{curves_as_svg(self)}"
         )
 
 

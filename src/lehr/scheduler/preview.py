@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from lehr._svg import figure
 from lehr.budget import Clock
 from lehr.policy import Follow
 
 SHOWN: Final = 11
 """Rows that are printed."""
+
+DRAWN: Final = 401
+"""Rows that are drawn, at most about."""
 
 PARTS: Final = 100
 """Into how many parts a budget is cut whose updates are not known."""
@@ -65,11 +69,30 @@ class Preview:
         return tuple(rates for _, _, rates in self)
 
     def __str__(self) -> str:
-        few = range(self.count) if self.count <= SHOWN else (round(i * (self.count - 1) / 10) for i in range(SHOWN))
         lines = [f"{self.unit:>12}  progress  learning rate"]
-        for spent, progress, rates in map(self.row, few):
+        for spent, progress, rates in map(self.row, _few(self.count, SHOWN)):
             lines.append(f"{spent:>12,.6g}  {progress:>8.1%}  {'  '.join(f'{rate:.4g}' for rate in rates)}")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """The rate of the first parameter group that has one, for notebooks."""
+        rows = [self.row(index) for index in _few(self.count, DRAWN)]
+        if not rows or not rows[0][2]:
+            return "<code>nothing lies ahead</code>"
+        first = next((i for i in range(len(rows[0][2])) if any(rates[i] > 0.0 for _, _, rates in rows)), 0)
+        groups = len(rows[0][2])
+        caption = (
+            "learning rate" if groups == 1 else f"learning rate of group {first}, the first of {groups} that has one"
+        )
+        heights = [float(rates[first]) for _, _, rates in rows]
+        return figure(
+            [spent for spent, _, _ in rows], heights, caption=caption, across=f"{rows[-1][0]:,.6g} {self.unit}"
+        )
+
+
+def _few(count: int, most: int) -> list[int]:
+    """Row numbers, evenly over all, the first and the last among them."""
+    return list(range(count)) if count <= most else [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 def look_ahead(clock: Clock, follow: Follow, rates: Callable[[float | Sequence[float]], list[float]]) -> Preview:
