@@ -579,6 +579,23 @@ class TestWarnings:
             gc.collect()
         assert run() is None
 
+    def test_a_run_that_was_dropped_is_quiet_though_it_refers_to_itself(self) -> None:
+        """As that of a trial that was pruned, whose error holds on to it."""
+        gc.disable()
+        try:
+            circle: list[object] = [Scheduler(sgd(), Linear(), Budget(steps=1000))]
+            circle.append(circle)
+            drive(circle[0], 400)
+            run = weakref.ref(circle[0]._run)
+            del circle
+            assert run() is not None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the runs of other tests
+                RunsUnderWay.report()
+            assert run() is None
+        finally:
+            gc.enable()
+
     @pytest.mark.parametrize(
         ("budget", "updates"), [(Budget(steps=100), 100), (Budget(steps=100), 0), (Budget.every(steps=100), 9)]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import math
 import sys
 import warnings
@@ -116,6 +117,8 @@ class RunsUnderWay:
         """Say it of all runs that are under way."""
         if hasattr(sys, "last_exc") or hasattr(sys, "last_value"):
             return
+        if any(run.early for run in tuple(cls._all)):
+            gc.collect()  # what was dropped, such as by a pruned trial, may refer to itself and so still be there
         for run in list(cls._all):
             if (said := run.early) is not None:
                 warnings.warn(said, BudgetWarning, stacklevel=2)
