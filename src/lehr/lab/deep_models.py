@@ -56,7 +56,7 @@ def densenet_bc(growth: int = 12, depth: int = 76, classes: int = 10) -> nn.Sequ
             layers.append(_Transition(channels, channels // 2))
             channels //= 2
     head = [nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
-    return _initialised(nn.Sequential(*layers, *head))
+    return initialised(nn.Sequential(*layers, *head))
 
 
 class _Wide(nn.Module):
@@ -94,7 +94,7 @@ def wide_resnet(depth: int = 16, width: int = 2, classes: int = 10) -> nn.Sequen
             layers.append(_Wide(ins, outs, 2 if stage and not block else 1))
             ins = outs
     head = [nn.BatchNorm2d(ins), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(ins, classes)]
-    return _initialised(nn.Sequential(*layers, *head))
+    return initialised(nn.Sequential(*layers, *head))
 
 
 def vgg(channels: Sequence[Sequence[int]] = ((16,), (32,), (64, 64), (128, 128)), classes: int = 10) -> nn.Sequential:
@@ -113,10 +113,10 @@ def vgg(channels: Sequence[Sequence[int]] = ((16,), (32,), (64, 64), (128, 128))
             layers += [nn.Conv2d(ins, outs, 3, padding=1, bias=False), nn.BatchNorm2d(outs), nn.ReLU()]
             ins = outs
         layers.append(nn.MaxPool2d(2))
-    return _initialised(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(ins, classes)))
+    return initialised(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(ins, classes)))
 
 
-def _initialised(model: nn.Sequential) -> nn.Sequential:
+def initialised(model: nn.Sequential) -> nn.Sequential:
     """He's weights for the convolutions."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
