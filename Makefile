@@ -20,7 +20,8 @@ test: .venv/installed-dev
 integrations: .venv-integrations/installed
 	folder=$$(mktemp -d); WANDB_MODE=offline WANDB_SILENT=true WANDB_DIR=$$folder MLFLOW_ALLOW_FILE_STORE=true \
 		MLFLOW_TRACKING_URI=file:$$folder/mlruns \
-		.venv-integrations/bin/python -m pytest -q -n 0 -W ignore tests/integrations src/lehr/integrations docs/trainers.md
+		.venv-integrations/bin/python -m pytest -q -n 0 -W ignore tests/integrations src/lehr/integrations docs/trainers.md \
+		docs/experiments.md
 
 # Many more random inputs than the tests take, for a quarter of an hour or more.
 fuzz: .venv/installed-dev
@@ -69,5 +70,5 @@ clean:
 	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		--constraint constraints-integrations.txt --editable '.[lab]' hypothesis pytest pytest-benchmark pytest-xdist sybil \
-		accelerate lightning mlflow-skinny pytorch-ignite tensorboard transformers wandb
+		accelerate hydra-core lightning mlflow-skinny optuna pytorch-ignite tensorboard transformers wandb
 	touch $@

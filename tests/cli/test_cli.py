@@ -85,6 +85,46 @@ def test_compare_end_to_end(
         assert len(said.splitlines()) == 1
 
 
+def test_a_folder_of_trainings_by_options_from_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    for name, lr in (("slow", 0.001), ("fast", 0.1)):
+        Path(f"mine/{name}.py").write_text(
+            "from dataclasses import replace\nimport torch\nfrom lehr import lab\n\n"
+            f"def make_task():\n    task = lab.load_task('digits')\n"
+            f"    return replace(task, optimizer=lambda model: torch.optim.SGD(model.parameters(), lr={lr}))\n"
+        )
+    Path("mine/helper.py").write_text("raise SystemExit  # it is read, not run\n")
+    Path("compare.yaml").write_text(
+        "task: mine\nbudget: 10ep\nseeds: 2\nmethods:\n  - linear\n  - Steps(at=(0.5, 0.75))\nprocesses: 1\n"
+        "lr-grid: [0.01, 0.02]\n"
+    )
+    assert lehr(monkeypatch, "compare", "--config", "compare.yaml", "--budget", "3steps", "--out", "out") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("Test accuracy after 3steps") == 2
+    assert shown.index("fast") < shown.index("All tasks") < shown.rindex("Steps(at=(0.5, 0.75))")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["fast", "slow"]
+    assert len(list(Path("out/slow/runs").iterdir())) == 8
+    for text, said in (
+        ("budgett: 3", "has the option 'budgett'; there are accumulate, budget"),
+        ("- 3", "must hold options by name"), ("a: [", "is no YAML"), ("budget: {a: 1}", "must say budget as a text"),
+    ):  # fmt: skip
+        Path("compare.yaml").write_text(text)
+        assert lehr(monkeypatch, "compare", "--config", "compare.yaml") == 2
+        assert said in capsys.readouterr().err
+    for arguments, said in (
+        (("--config", "none.yaml"), "there is no file none.yaml"),
+        (("--task", "out"), "no file in out has a function make_task"),
+        (("--task", "mine", "--network", "lenet"), "--network is for one image task"),
+        (("--device", "cuda:x"), "device must be auto, cpu, or an accelerator"),
+        (("--precision", "half"), "precision must be fp32, bf16 or fp16"),
+    ):
+        assert lehr(monkeypatch, "compare", *arguments) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 

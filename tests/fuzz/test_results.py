@@ -31,7 +31,7 @@ RESULTS = found({"linear": [0.9, 0.91, 0.92], "cosine": [0.8, None, 0.83]}, lr_g
 TEXT = RESULTS.to_json()
 BODY = unseal("results", TEXT, "")
 
-SETTING = Setting("digits", None, "0", "10ep", 20, bf16=False)
+SETTING = Setting("digits", None, "0", "10ep", 20, lab.Placement("cpu"))
 JOB = Job(lab.Method("linear", "linear()", lambda loop: loop, "tests"), None, 0)
 
 values = st.recursive(

@@ -26,7 +26,8 @@ def task(**changes: object) -> lab.Task:
 def run(method: str, seed: int, test: float | None, lr: float = 0.1, diverged_at: int | None = None) -> lab.Run:
     """A run that ended with `test`, and came to it on validation half-way."""
     rows = tuple(
-        lab.Evaluation(10 * i, i / 4, 0.1 * i, 1.0 / i, 1.0, (test or 0.0) * min(1.0, i / 2)) for i in range(1, 5)
+        lab.Evaluation(10 * i, i / 4, 0.1 * i, 1.0 / i, 1.0, (test or 0.0) * min(1.0, i / 2), 10 * i)
+        for i in range(1, 5)
     )
     return lab.Run(
         method, f"{method}()", seed, lr, curve=() if diverged_at else rows, rates=((0.0, lr), (1.0, 0.0)),

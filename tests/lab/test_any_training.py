@@ -284,9 +284,9 @@ def test_a_scheduler_of_its_own_is_refused() -> None:
         train(replace(trainings.stream(), make_training=make_training))
 
 
-def test_bfloat16_is_the_trainings_own_affair() -> None:
-    with pytest.raises(ValueError, match=r"bf16 is for a lab.Task; .* autocast=torch.bfloat16"):
-        lab.compare(trainings.stream(), "linear", seeds=1, bf16=True)
+def test_accumulation_is_the_trainings_own_affair() -> None:
+    with pytest.raises(ValueError, match=r"accumulate is for a lab.Task; .* lehr.Training\(..., accumulate=2\)"):
+        lab.compare(trainings.stream(), "linear", seeds=1, accumulate=2)
 
 
 def test_a_loss_that_is_not_finite_ends_a_run() -> None:

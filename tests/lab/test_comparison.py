@@ -22,7 +22,7 @@ def found(tests: dict[str, list[float | None]], metric: lab.Metric = lab.ACCURAC
         for seed, value in enumerate(values)
     ]
     searched = [run(name, SEARCH_SEED, 0.5, lr=lr) for name in tests for lr in comparison.lr_grid]
-    setting = comparison.setting(None, "0", lab.load_task("digits"))
+    setting = comparison.setting(None, "0", lab.Settings("10ep", placement=lab.Placement("cpu")))
     return results(comparison, setting, metric.criterion, runs, searched, "lehr compare")
 
 

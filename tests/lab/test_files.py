@@ -17,7 +17,7 @@ from lehr.lab.records import read_run, write_run
 from lehr.lab.results import Setting
 from lehr.lab.sealed import seal, unseal
 
-SETTING = Setting("digits", None, "0", "10ep", 20, bf16=False)
+SETTING = Setting("digits", None, "0", "10ep", 20, lab.Placement("cpu"))
 JOB = Job(lab.Method("linear", "linear()", lambda loop: loop, "tests"), None, 0)
 
 

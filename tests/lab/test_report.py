@@ -1,6 +1,8 @@
 """The page: whole, offline, and not to be broken by what it shows."""
 
 import csv
+import gzip
+import json
 import re
 from base64 import b64decode
 from dataclasses import replace
@@ -8,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from plotly.offline import get_plotlyjs
 
 import lehr
 from lab.test_comparison import found
@@ -49,7 +52,7 @@ def test_the_page_is_whole_and_works_offline() -> None:
     assert [url for url in page.fetched if not url.startswith("data:text/csv;base64,")] == []
     assert page.headings == [
         "Who won, and how sure we are", "Result", "Validation accuracy", "Training loss", "Learning rate",
-        "What it cost", "The methods", "Doing it again",
+        "Against time", "Against forward passes", "What it cost", "The methods", "Doing it again",
     ]  # fmt: skip
 
 
@@ -153,6 +156,22 @@ def test_results_read_again_are_the_same() -> None:
     assert lab.Results.from_json(told.to_json()) == told
     with pytest.raises(ValueError, match="there is no method 'rex'; there are linear, cosine"):
         told.of("rex")
+
+
+def test_figures_are_drawn_from_what_the_page_carries() -> None:
+    page = render(found({"linear": [0.9, 0.91], "cosine": [0.8, 0.83]}, lr_grid=(0.1, 0.3)))
+    assert len(page) < 2_300_000
+    script = re.search(r'<script id="packed" type="text/plain">([^<]+)</script>', page)
+    assert script is not None
+    assert gzip.decompress(b64decode(script[1])).decode() == get_plotlyjs()
+    figures = [json.loads(one) for one in re.findall(r'<script type="application/json">([^<]+)</script>', page)]
+    titles = [figure["layout"]["xaxis"]["title"]["text"] for figure in figures]
+    assert titles[-3:] == ["peak learning rate", "seconds of training", "forward passes"]
+    lines, rings = figures[-3]["data"][::2], figures[-3]["data"][1::2]
+    assert [line["name"] for line in lines] == ["linear", "cosine"]
+    assert [ring["x"] for ring in rings] == [[0.1], [0.1]]
+    assert figures[-2]["data"][0]["x"] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert figures[-1]["data"][0]["x"] == [10.0, 20.0, 30.0, 40.0]
 
 
 def test_a_notebook_shows_the_verdict_and_a_table() -> None:

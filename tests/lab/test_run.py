@@ -126,7 +126,7 @@ def test_bfloat16_and_images() -> None:
         model=lambda: torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2)),
     )
     full = lab.train(small, LINEAR, lab.Settings("20steps", 4), 0, lr=0.05)
-    half = lab.train(small, LINEAR, lab.Settings("20steps", 4, bf16=True), 0, lr=0.05)
+    half = lab.train(small, LINEAR, lab.Settings("20steps", 4, lab.Placement("cpu", "bf16")), 0, lr=0.05)
     assert half.curve[-1].train_loss == pytest.approx(full.curve[-1].train_loss, rel=0.05)
 
 

@@ -805,3 +805,21 @@ def test_a_checkpoint_of_another_training_is_refused() -> None:
     parts = [torch.optim.SGD(model[0].parameters(), lr=0.1), torch.optim.SGD(model[4].parameters(), lr=0.1)]
     with pytest.raises(ValueError, match="holds 1 optimizers, but this training has 2"):
         lehr.Training(model, parts, loader(), loss).load_state_dict(state)
+
+
+def test_a_training_moves_before_its_first_update() -> None:
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    training = lehr.Training(model, optimizer, [torch.ones(4, 2)], lambda model, x: model(x).mean())
+    with pytest.raises(ValueError, match="weights that did not move to meta; make the networks there"):
+        training.to("meta")
+    with torch.device("meta"):
+        model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    training = lehr.Training(model, optimizer, [torch.ones(4, 2)], lambda model, x: model(x).mean(), device="cpu")
+    training.to("meta")
+    assert training.device.type == training.step().device.type == "meta"
+    with pytest.raises(ValueError, match="an optimizer has stepped already"):
+        training.to("cpu")
+    with pytest.raises(ValueError, match="a step of your own places its batches itself"):
+        lehr.Training.of(lambda: 0.0, touches=[optimizer]).to("cpu")

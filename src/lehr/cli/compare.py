@@ -8,8 +8,9 @@ import shlex
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 import typer
@@ -17,9 +18,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lehr import lab
-from lehr.cli.tables import plain, print_results
+from lehr.cli.config import from_file
+from lehr.cli.tables import plain, print_overview, print_results
 from lehr.lab.comparison import Job
+from lehr.lab.placement import Precision, devices
 from lehr.lab.report import duration
+from lehr.lab.tasks import TEXTS, with_network
 
 
 def _cores() -> int:
@@ -34,9 +38,13 @@ def compare(
     task: Annotated[
         str,
         typer.Option(
-            help="A name from `lehr tasks`, or your own as path/to/file.py:function, which runs the code of that file."
+            help="A name from `lehr tasks`, or your own as path/to/file.py:function, which runs the code of that file; "
+            "a folder stands for the function make_task of each file in it."
         ),
     ] = "digits",
+    network: Annotated[
+        str, typer.Option(help="Another network for an image task, from `lehr tasks`, such as resnet18 or wrn-16-4.")
+    ] = "",
     methods: Annotated[
         str,
         typer.Option(
@@ -64,9 +72,34 @@ def compare(
     search_seeds: Annotated[int, typer.Option(min=1, help="Runs of each rate of --lr-grid; they are averaged.")] = 1,
     data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
     evaluations: Annotated[int, typer.Option(min=1, help="How often a run is validated.")] = 20,
-    bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 autocast; pays on processors that have it.")] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = _cores(),
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            "--devices",
+            help="cpu, or an accelerator such as cuda:1; cuda:0,cuda:1 share the runs. auto: what is there.",
+        ),
+    ] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="fp32, or bf16 or fp16 for mixed precision, the latter with a gradient scaler.")
+    ] = "fp32",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the networks.")] = False,  # noqa: A002
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one update.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=0, help="Runs at a time; 0: one for each core, or as --processes-per-device says.")
+    ] = 0,
+    processes_per_device: Annotated[
+        int, typer.Option(min=1, help="Runs at a time on each accelerator, unless --processes says how many.")
+    ] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads a run.")] = 1,
+    config: Annotated[
+        str,
+        typer.Option(
+            help="A YAML file of these options, such as 'budget: 10ep'; the command line goes before it.",
+            callback=from_file,
+            is_eager=True,
+        ),
+    ] = "",
 ) -> None:
     """Train every method with every seed under the same budget, and say which won and how sure that is.
 
@@ -80,36 +113,60 @@ def compare(
         raise ValueError("--search-seeds is for a search: give --lr-grid as well")
     if len(single) > 1:
         raise ValueError("--lr takes one rate; for several give --lr-grid")
-    comparison = lab.Comparison(
-        task=task,
-        methods=lab.load_methods(methods),
-        settings=lab.Settings(budget, evaluations, bf16),
-        seeds=seeds,
-        lr_grid=rates,
-        lr=single[0] if single else None,
-        data=data or None,
-        shares=_shares(budgets, seeds),
-        search_seeds=search_seeds,
-    )
-    folder = Path(out or f"lehr-{(task.rpartition(':')[0] and Path(task.rpartition(':')[0]).stem) or task}")
+    places = devices(device)
+    placement = lab.Placement(places[0], cast("Precision", precision), compile, accumulate)
+    on_cpu = placement.at.type == "cpu"
+    workers = processes or (_cores() if on_cpu else len(places) * processes_per_device)
+    whole = task not in lab.TASKS and Path(task).is_dir()
+    names = lab.tasks_in(task) if whole else [with_network(task, network)]
+    if whole and network:
+        raise ValueError("--network is for one image task; leave it out for a folder of your own")
     console = Console()
-    if bf16 and "AVX512" not in torch.backends.cpu.get_cpu_capability():
-        console.print("This processor has no bfloat16 instructions, so --bf16 will be slower than without.")
+    if on_cpu and placement.half is not None and "AVX512" not in torch.backends.cpu.get_cpu_capability():
+        console.print(
+            f"This processor has no instructions for it, so --precision {precision} will be slower than fp32."
+        )
     for ending in ("SIGTERM", "SIGHUP"):  # as a cluster ends a job: like Ctrl-C
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), signal.default_int_handler)
-    try:
-        results = _run(comparison, folder, console, processes, threads)
-        written = lab.write_report(folder).resolve()
-        print_results(console, results)
-        console.print(f"Report: {plain(str(written))}", highlight=False, soft_wrap=True)
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing
-        print("lehr: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
-        raise typer.Exit(130) from None
+    found: dict[str, lab.Results] = {}
+    for name in names:
+        comparison = lab.Comparison(
+            task=name,
+            methods=lab.load_methods(methods),
+            settings=lab.Settings(budget, evaluations, placement),
+            seeds=seeds,
+            lr_grid=rates,
+            lr=single[0] if single else None,
+            data=data or None,
+            shares=_shares(budgets, seeds),
+            search_seeds=search_seeds,
+        )
+        folder = _folder(name, out, whole)
+        try:
+            results = _run(comparison, folder, console, workers, threads, places)
+            written = lab.write_report(folder).resolve()
+            print_results(console, results)
+            console.print(f"Report: {plain(str(written))}", highlight=False, soft_wrap=True)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing
+            print("lehr: stopped; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+            raise typer.Exit(130) from None
+        found[folder.name] = results
+    if whole:
+        print_overview(console, found)
 
 
-def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int, threads: int) -> lab.Results:
+def _folder(name: str, out: str, whole: bool) -> Path:
+    """Where the runs of a task go; those of a folder of tasks each into a folder of their own."""
+    file = name.rpartition(":")[0] or (name if name.endswith(TEXTS) else "")
+    called = Path(file).stem if file else name.replace("/", "-")
+    return Path(out or "lehr") / called if whole else Path(out or f"lehr-{called}")
+
+
+def _run(
+    comparison: lab.Comparison, out: Path, console: Console, processes: int, threads: int, places: Sequence[str]
+) -> lab.Results:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -132,7 +189,7 @@ def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int
                 progress.update(lines[job.file], completed=part)
 
         results = lab.run_comparison(
-            comparison, out, command=_command(), processes=processes, threads=threads, watch=watch
+            comparison, out, command=_command(), processes=processes, threads=threads, places=places, watch=watch
         )
     console.print(
         f"{results.total.runs} runs in {plain(str(out))}, {duration(time.monotonic() - began)}", highlight=False

@@ -15,6 +15,8 @@ from lehr import lab
 from lehr.cli.terminal import draw
 from lehr.lab.failures import told
 from lehr.lab.files import write, write_text
+from lehr.lab.placement import Precision
+from lehr.lab.tasks import with_network
 
 MEANING = {
     "steepest": "where the loss falls fastest",
@@ -29,6 +31,7 @@ def find(
     task: Annotated[
         str, typer.Option(help="A name from `lehr tasks`, or your own: path/to/file.py:make_task.")
     ] = "digits",
+    network: Annotated[str, typer.Option(help="Another network for an image task, from `lehr tasks`.")] = "",
     low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-5,
     high: Annotated[float, typer.Option(help="Last learning rate.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Updates to make.")] = 200,
@@ -41,18 +44,23 @@ def find(
     seed: Annotated[int, typer.Option(help="Of initial weights and batch order.")] = 0,
     out: Annotated[str, typer.Option(help="Write a picture (.png, .svg, .pdf) or the numbers (.json).")] = "",
     data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, or an accelerator such as cuda:1. auto: what is there.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16 or fp16 for mixed precision.")] = "fp32",
+    accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one update.")] = 1,
 ) -> None:
     """Train a few hundred updates with a rising learning rate, and say which rates make sense."""
     if out and Path(out).suffix not in (".png", ".svg", ".pdf", ".json"):
         raise ValueError(f"--out: {out} must end in .png, .svg, .pdf or .json")
     if mode not in ("exp", "linear"):
         raise ValueError(f"--mode must be exp or linear; got {mode}")
+    placement = lab.Placement(device, cast("Precision", precision), accumulate=accumulate)
+    task = with_network(task, network)
     chosen = lab.load_task(task, data or None)
     found = told(
         f"testing the rates of {task}",
         lambda: lab.find(
             chosen, low=low, high=high, steps=steps, mode=cast("Literal['exp', 'linear']", mode), seed=seed,
-            evaluate_every=evaluate_every,
+            evaluate_every=evaluate_every, placement=placement,
         ),
     )  # fmt: skip
     console = Console()

@@ -16,7 +16,7 @@ def report(
     folder: Annotated[str, typer.Argument(help="Where lehr compare put its results.")],
     text: Annotated[bool, typer.Option("--text", help="Print the results here, and write nothing.")] = False,
 ) -> None:
-    """Write report.html (about 5 MB, since it holds plotly to work offline) anew from results.json."""
+    """Write report.html (about 2 MB, since it holds plotly to work offline) anew from results.json."""
     if text:
         print_results(Console(), lab.read_results(folder))
     else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +19,28 @@ def print_results(console: Console, results: lab.Results) -> None:
     if results.budgets:
         console.print(_budgets(results))
     console.print(f"\n{plain(lab.verdict(results))}", highlight=False)
+
+
+def print_overview(console: Console, found: Mapping[str, lab.Results]) -> None:
+    """Print how each method stands on each of several tasks.
+
+    Args:
+        console: where.
+        found: results by the name of the task.
+    """
+    names = list(dict.fromkeys(name for results in found.values() for name in results.names))
+    table = Table(title="All tasks", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("method", overflow="fold", min_width=15)
+    for task in found:
+        table.add_column(plain(task))
+    for name in names:
+        table.add_row(plain(name), *(_standing(results, name) for results in found.values()))
+    console.print(table)
+
+
+def _standing(results: lab.Results, name: str) -> str:
+    row = results.of(name)
+    return f"{results.metric.show(row.test.mean) if row.test else '-'} {results.standing(row)}"
 
 
 def plain(text: str) -> str:

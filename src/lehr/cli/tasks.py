@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lehr import lab
+from lehr.lab.networks import NETWORKS
+from lehr.lab.tasks import IMAGES
 
 
 def tasks() -> None:
@@ -16,7 +18,13 @@ def tasks() -> None:
         table.add_row(name, task.about, task.criterion.name, task.budget)
     console = Console()
     console.print(table)
+    networks = Table(
+        "--network", "what", "source", caption=f"for {', '.join(IMAGES)} and image-folder", caption_justify="left"
+    )
+    for name, (what, source) in NETWORKS.items():
+        networks.add_row(name, what, source)
+    console.print(networks)
     console.print(
         "Your own: --task path/to/file.py:make_task, a function that returns a lehr.lab.Task or lehr.lab.TrainingTask; "
-        "that file's code is run."
+        "that file's code is run. Any text file, --task book.txt, is a task too: to foretell its next byte."
     )

@@ -14,6 +14,7 @@ from lehr.lab.metric import TOKEN_LOSS as TOKEN_LOSS
 from lehr.lab.metric import Criterion as Criterion
 from lehr.lab.metric import MeanOverExamples as MeanOverExamples
 from lehr.lab.metric import Metric as Metric
+from lehr.lab.placement import Placement as Placement
 from lehr.lab.report import read_results as read_results
 from lehr.lab.report import write_report as write_report
 from lehr.lab.results import BudgetShare as BudgetShare
@@ -28,6 +29,7 @@ from lehr.lab.statistics import Pairing as Pairing
 from lehr.lab.statistics import Summary as Summary
 from lehr.lab.suite import run_comparison as run_comparison
 from lehr.lab.task import Task as Task
+from lehr.lab.task_folder import tasks_in as tasks_in
 from lehr.lab.tasks import TASKS as TASKS
 from lehr.lab.tasks import load_task as load_task
 from lehr.lab.training_task import TrainingTask as TrainingTask
@@ -46,6 +48,7 @@ __all__ = [
     "MethodResult",
     "Metric",
     "Pairing",
+    "Placement",
     "Results",
     "Run",
     "Settings",
@@ -61,6 +64,7 @@ __all__ = [
     "read_results",
     "run_comparison",
     "split",
+    "tasks_in",
     "train",
     "verdict",
     "write_report",

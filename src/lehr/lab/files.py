@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,17 @@ def find(patterns: tuple[str, ...], data: str | None) -> list[Path] | None:
         if all(found):
             return [path for path in found if path is not None]
     return None
+
+
+def find_in(folder: str, names: Sequence[str]) -> Path | None:
+    """The first of these folders that is in the folder; None if none is."""
+    return next((path for path in (Path(folder) / name for name in names) if path.is_dir()), None)
+
+
+def package(name: str) -> Path | None:
+    """The folder of an installed package that carries data, without importing it; None if it is not installed."""
+    spec = importlib.util.find_spec(name)
+    return Path(spec.origin).parent if spec is not None and spec.origin else None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import lehr
 from lehr.lab.loop import Loop, Trainable
+from lehr.lab.placement import AUTO, Placement
 
 
 def find(
@@ -19,6 +20,7 @@ def find(
     mode: Literal["exp", "linear"] = "exp",
     seed: int = 0,
     evaluate_every: int = 0,
+    placement: Placement = AUTO,
 ) -> lehr.RangeTestResult:
     """Try all learning rates from `low` to `high` on a fresh network of the task.
 
@@ -31,6 +33,7 @@ def find(
         seed: of initial weights and batch order.
         evaluate_every: after how many updates each to look at the validation set; 0 never does. The metric is that of
             the batches otherwise, where the task measures one.
+        placement: on which device and how it computes.
 
     Raises:
         ValueError: if an argument makes no sense.
@@ -39,7 +42,8 @@ def find(
     >>> lab.find(lab.load_task("digits"), steps=100).ending
     'diverged'
     """
-    loop = task.workload().loop(seed, measures=True)
+    workload = task.workload()
+    loop = workload.loop(seed, workload.placed(placement), measures=True)
     return lehr.range_test(
         loop.training,
         low=low,

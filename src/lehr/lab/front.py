@@ -12,6 +12,7 @@ from lehr.lab.comparison import Comparison
 from lehr.lab.failures import told
 from lehr.lab.loop import Trainable
 from lehr.lab.methods import Competitor, load_methods
+from lehr.lab.placement import Placement, Precision, devices
 from lehr.lab.report import write_report
 from lehr.lab.results import Results
 from lehr.lab.run import Settings
@@ -30,7 +31,10 @@ def compare(
     shares: Sequence[float] = (),
     search_seeds: int = 1,
     evaluations: int = 20,
-    bf16: bool = False,
+    device: str | Sequence[str] = "auto",
+    precision: Precision = "fp32",
+    compile: bool = False,  # noqa: A002 - as torch calls it
+    accumulate: int = 1,
     data: str | None = None,
     out: str | Path | None = None,
     processes: int | None = None,
@@ -50,7 +54,11 @@ def compare(
         shares: shares of the budget, below 1, at which every method runs as well.
         search_seeds: runs of each rate of the grid, at least 1.
         evaluations: how often a run is validated, at least 1.
-        bf16: bfloat16 autocast.
+        device: "cpu", or an accelerator such as "cuda:1", or several such, over which processes are spread; "auto" for
+            the accelerator of this machine, or where a `TrainingTask` makes its training.
+        precision: "fp32", or "bf16" or "fp16" for mixed precision, the latter with a gradient scaler.
+        compile: whether networks are compiled.
+        accumulate: batches whose gradients make one update, at least 1.
         data: the folder to look for data in.
         out: a folder for the runs, `results.json` and `report.html`, where the same call goes on if it was interrupted;
             None keeps nothing.
@@ -68,11 +76,12 @@ def compare(
     >>> sorted(results.names), results.total.runs
     (['Constant()', 'linear'], 4)
     """
+    places = devices(device if isinstance(device, str) else ",".join(device))
     rates = tuple(sorted({float(rate) for rate in lr_grid}))
     comparison = Comparison(
         task=_task(task, processes),
         methods=load_methods(methods),
-        settings=Settings(budget, evaluations, bf16),
+        settings=Settings(budget, evaluations, Placement(places[0], precision, compile, accumulate)),
         seeds=seeds,
         lr_grid=rates,
         lr=lr,
@@ -81,12 +90,21 @@ def compare(
         search_seeds=search_seeds,
     )
     names = [method.name for method in comparison.methods]
-    told = {"methods": names, "budget": budget, "seeds": seeds, "lr_grid": rates, "lr": lr, "shares": tuple(shares)}
-    said = ", ".join(f"{name}={value!r}" for name, value in told.items() if value not in ("", (), None))
+    arguments = {
+        "methods": names,
+        "budget": budget,
+        "seeds": seeds,
+        "lr_grid": rates,
+        "lr": lr,
+        "shares": tuple(shares),
+    }
+    said = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value not in ("", (), None))
     command = f"lehr.compare({comparison.title!r}, {said})"
 
     def made(folder: Path) -> Results:
-        return run_comparison(comparison, folder, command=command, processes=processes, threads=threads, watch=watch)
+        return run_comparison(
+            comparison, folder, command=command, processes=processes, threads=threads, places=places, watch=watch
+        )
 
     if out is None:
         with tempfile.TemporaryDirectory(prefix="lehr-") as folder:

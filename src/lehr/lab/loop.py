@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 import lehr
 from lehr.lab.metric import Criterion
+from lehr.lab.placement import CPU, Placement
 
 
 @dataclass(frozen=True)
@@ -108,18 +109,29 @@ class Workload(Trainable, Protocol):
     def likeness(self) -> str:
         """A hash of what the task is like, for one that has no name or file by which it could be known again."""
 
-    def budget_of(self, text: str) -> lehr.Budget:
+    def budget_of(self, text: str, accumulate: int = 1) -> lehr.Budget:
         """The budget that `text` names, with what is known of epochs, batches and tokens.
+
+        Args:
+            text: such as "10ep".
+            accumulate: batches of an update.
 
         Raises:
             ValueError: if it names none.
         """
 
-    def loop(self, seed: int, *, bf16: bool = False, measures: bool = False) -> Loop:
+    def placed(self, placement: Placement) -> Placement:
+        """The placement with the device that "auto" stands for.
+
+        Raises:
+            ValueError: if this machine has no such device, or the task decides itself what is asked for.
+        """
+
+    def loop(self, seed: int, placement: Placement = CPU, *, measures: bool = False) -> Loop:
         """A run at its start.
 
         Args:
             seed: of initial weights, batch order and all other random numbers.
-            bf16: bfloat16 autocast.
+            placement: where and how it computes.
             measures: whether the metric is computed at each update.
         """

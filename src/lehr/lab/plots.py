@@ -94,6 +94,33 @@ def curves(results: Results, column: Column, title: str, *, log: bool = False) -
     return _over_budget(figure)
 
 
+def against_cost(results: Results, cost: Literal["seconds", "passes"], title: str) -> go.Figure | None:
+    """Validation against what it cost: the mean over the seeds of both, evaluation by evaluation."""
+    styles, scale = style(results.names), results.metric.scale
+    figure = go.Figure()
+    for name in results.names:
+        colour, dash = styles[name]
+        runs = [run for run in results.runs if run.method == name and run.diverged_at is None]
+        rows = list(zip(*(run.curve for run in runs), strict=False))
+        points = [
+            (float(np.mean([getattr(one, cost) for one in row])), _mean_or_none([one.validation for one in row], scale))
+            for row in rows
+        ]
+        figure.add_scatter(
+            x=[x for x, y in points if y is not None], y=[y for _, y in points if y is not None], mode="lines",
+            name=label(name), line={"color": colour, "dash": dash, "width": 2.2}, hovertemplate="%{y:.4g} at %{x:.4g}",
+        )  # fmt: skip
+    if not any(len(line.x) for line in figure.data):
+        return None
+    figure.update_xaxes(title=title, rangemode="tozero")
+    figure.update_yaxes(
+        title=f"validation {plain(results.metric.title)}",
+        range=later_range(averaged(results, name, "validation", scale) for name in results.names),
+    )
+    _dress(figure)
+    return figure.update_layout(hovermode="closest")
+
+
 def rates(results: Results) -> go.Figure:
     """The learning rate that each method really used, in its first seed."""
     styles = style(results.names)
@@ -126,8 +153,15 @@ def search(results: Results) -> go.Figure | None:
         figure.add_scatter(
             x=tried, y=[_mean_or_none(values[rate], scale) for rate in tried],
             mode="lines+markers", name=label(name), hovertemplate="%{y:.4g}",
-            line={"color": colour, "dash": dash, "width": 2},
+            line={"color": colour, "dash": dash, "width": 2}, legendgroup=name,
         )  # fmt: skip
+        chosen = results.of(name).lr
+        if chosen in values and (height := _mean_or_none(values[chosen], scale)) is not None:
+            figure.add_scatter(
+                x=[chosen], y=[height], mode="markers", legendgroup=name, showlegend=False,
+                marker={"color": colour, "size": 15, "symbol": "circle-open", "line": {"width": 2.5}},
+                hovertemplate=f"{chosen:g} was chosen<extra>{label(name)}</extra>",
+            )  # fmt: skip
     grid = results.lr_grid
     figure.update_xaxes(title="peak learning rate", type="log", tickvals=grid, ticktext=[f"{rate:g}" for rate in grid])
     figure.update_yaxes(title=f"validation {plain(results.metric.title)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import math
 from base64 import b64encode
@@ -28,7 +29,7 @@ AGAINST_BUDGET: Final = (
 
 
 COLUMNS: Final = (
-    "method", "policy", "seed", "share", "lr", "test", "validation", "diverged_at", "updates", "seconds",
+    "method", "policy", "seed", "share", "lr", "test", "validation", "diverged_at", "failure", "updates", "seconds",
     "forward_passes", "evaluation_passes", "probe_passes",
 )  # fmt: skip
 """What the table of runs has of each."""
@@ -85,7 +86,7 @@ def render(results: Results) -> str:
     environment.filters["duration"] = duration
     direction = "Higher" if metric.higher_is_better else "Lower"
     runs = "one run" if results.search_seeds == 1 else f"the mean of {results.search_seeds} runs"
-    searched = f"On validation, {runs} for each rate, with seeds of their own."
+    searched = f"On validation, {runs} for each rate, with seeds of their own. A ring marks the rate that was chosen."
     figures = [
         ("Result", f"Each dot is one run; the diamond is the mean with its 95 % interval. {direction} is better.",
          plots.final_metric(results)),
@@ -99,6 +100,10 @@ def render(results: Results) -> str:
         ("Gap to the best, at each budget", "Difference of means; zero is the best method of that budget.",
          plots.gap_to_best(results)),
         ("Choosing the peak rate", searched, plots.search(results)),
+        ("Against time", "Training only: neither evaluations nor range tests of a method's own.",
+         plots.against_cost(results, "seconds", "seconds of training")),
+        ("Against forward passes", "Of one batch, those of probes and range tests included.",
+         plots.against_cost(results, "passes", "forward passes")),
     ]  # fmt: skip
     return environment.get_template("report.html.j2").render(
         found=results,
@@ -106,7 +111,7 @@ def render(results: Results) -> str:
         verdict=verdict(results),
         power=power(results),
         colours=plots.style(results.names),
-        plotly=get_plotlyjs(),
+        plotly=packed(get_plotlyjs()),
         figures=[(title, note, _embedded(figure)) for title, note, figure in figures if figure is not None],
         total=results.total,
         failed=[run for run in (*results.runs, *results.smaller_runs) if run.diverged_at is not None],
@@ -170,8 +175,12 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"
 
 
+def packed(script: str) -> str:
+    """A script as base64 of its gzip: about 40 % of its size, which the page unpacks by itself."""
+    return b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode()
+
+
 def _embedded(figure: go.Figure) -> str:
-    html: str = figure.to_html(
-        full_html=False, include_plotlyjs=False, config={"displayModeBar": False, "responsive": True}
-    )
-    return html
+    """The figure's data, for the page to draw; nothing in it ends a script."""
+    text: str = figure.to_json()
+    return text.replace("<", "\\u003c")

@@ -8,6 +8,7 @@ from html import escape
 from typing import Annotated
 
 from lehr.lab.metric import Criterion
+from lehr.lab.placement import Placement
 from lehr.lab.reader import Count, Positive, Share, Within, read
 from lehr.lab.run import Run
 from lehr.lab.sealed import seal, unseal
@@ -27,7 +28,7 @@ class Setting:
         data: a hash of the data.
         budget: what a run may spend.
         evaluations: how often a run is validated.
-        bf16: whether under bfloat16 autocast.
+        placement: on which kind of device, in which precision, whether compiled, and how many batches make an update.
     """
 
     task: str
@@ -35,7 +36,7 @@ class Setting:
     data: str
     budget: str
     evaluations: Several
-    bf16: bool
+    placement: Placement
 
     def unlike(self, other: Setting) -> str:
         """What differs in `other`, as text; empty if nothing does."""
@@ -70,15 +71,17 @@ class Environment:
 
 @dataclass(frozen=True)
 class Divergence:
-    """A run whose loss or result was not finite.
+    """A run whose loss or result was not finite, or that could not go on.
 
     Args:
         seed: of the run.
         update: at which it broke off.
+        failure: why it could not go on; None if the loss or result was not finite.
     """
 
     seed: Count
     update: Count
+    failure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -287,7 +290,7 @@ class Results:
     def standing(self, row: MethodResult) -> str:
         """How a method stands: best, tie, worse, untested with a single seed, or how many of its runs diverged."""
         if row.diverged:
-            return f"{len(row.diverged)} of {row.cost.runs} diverged"
+            return f"{len(row.diverged)} of {row.cost.runs} {_ended(row.diverged)}"
         if row.method == self.best:
             return "best"
         if self.seeds < 2:
@@ -340,6 +343,11 @@ class Results:
         )
 
 
+def _ended(runs: Sequence[Divergence]) -> str:
+    """What those runs did that did not finish."""
+    return "failed" if any(run.failure for run in runs) else "diverged"
+
+
 def verdict(results: Results) -> str:
     """Who won, and how sure that is, in one or two sentences."""
     best = results.best
@@ -351,7 +359,8 @@ def verdict(results: Results) -> str:
     mean = results.metric.show(winner.mean)
     reached = f"{best} reached {mean}"
     diverged = [row.method for row in results.methods if row.diverged]
-    ending = f" {_listed(diverged)} diverged at least once." if diverged else ""
+    ended = _ended([run for row in results.methods for run in row.diverged])
+    ending = f" {_listed(diverged)} {ended} at least once." if diverged else ""
     if len(results.methods) == 1:
         return f"{reached}, alone."
     if results.seeds < 2:

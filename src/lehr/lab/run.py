@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import lehr
-from lehr.lab.loop import Score, Trainable
+from lehr.lab.loop import Loop, Score, Trainable, Workload
 from lehr.lab.methods import Method
+from lehr.lab.placement import AUTO, Placement
 from lehr.lab.reader import Count, Positive, Share
 
 
@@ -19,25 +20,28 @@ class Settings:
     Args:
         budget: what a run may spend, as text; empty for what the task says.
         evaluations: how often a run is validated, evenly over the budget; at least 1.
-        bf16: bfloat16 autocast; faster only on processors with instructions for it, and much slower on others.
+        placement: on which device, in which precision, whether compiled, and how many batches make an update.
 
     Raises:
         ValueError: if `evaluations` is no whole number above 0, or `budget` is no text.
+        TypeError: if `placement` is none.
     """
 
     budget: str = ""
     evaluations: Count = 20
-    bf16: bool = False
+    placement: Placement = AUTO
 
     def __post_init__(self) -> None:
         if not isinstance(self.budget, str):
             raise ValueError(f"Settings: budget must be a text such as '10ep' or '500steps'; got {self.budget!r}")
         if isinstance(self.evaluations, bool) or not isinstance(self.evaluations, int) or self.evaluations < 1:
             raise ValueError(f"Settings: evaluations must be a whole number above 0; got {self.evaluations!r}")
+        if not isinstance(self.placement, Placement):
+            raise TypeError(f"Settings: placement must be a lehr.lab.Placement; got {self.placement!r}")
 
-    def for_task(self, task: Trainable) -> Settings:
-        """The same, with the task's own budget where none is given."""
-        return self if self.budget else replace(self, budget=task.budget)
+    def for_task(self, task: Workload) -> Settings:
+        """The same, with the task's own budget where none is given, and the device that "auto" stands for."""
+        return replace(self, budget=self.budget or task.budget, placement=task.placed(self.placement))
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Evaluation:
         train_loss: the mean over the batches since the last look.
         validation_loss: the mean over the validation set; None also if it was not measured.
         validation: the metric over the validation set.
+        passes: forward passes of one batch by then.
         numbers: what else was measured there, by name.
     """
 
@@ -60,6 +65,7 @@ class Evaluation:
     train_loss: float | None
     validation_loss: float | None
     validation: float | None
+    passes: Count = 0
     numbers: dict[str, float | None] = field(default_factory=dict)
 
 
@@ -74,7 +80,7 @@ class Run:
         lr: the peak rate.
         curve: the evaluations.
         rates: the share of the budget spent and the rate then, about 200 times at most.
-        diverged_at: the update whose loss or result was not finite; None for a run that finished.
+        diverged_at: the update whose loss or result was not finite, or that failed; None for a run that finished.
         validation: the metric over the validation set at the end; None for a run that diverged.
         test: the metric over the test set at the end; None also for a run that serves to choose a rate.
         updates: made.
@@ -85,6 +91,7 @@ class Run:
         probe_passes: those of the forward passes that probes made.
         decisions: what a tuner saw and did.
         test_numbers: what else was measured on the test set, by name.
+        failure: why it could not go on, such as "out of memory"; None for a run that finished or diverged.
     """
 
     method: str
@@ -104,6 +111,7 @@ class Run:
     probe_passes: Count = 0
     decisions: tuple[lehr.policy.Decision, ...] = ()
     test_numbers: dict[str, float | None] = field(default_factory=dict)
+    failure: str | None = None
 
 
 def train(
@@ -135,7 +143,7 @@ def train(
     """
     workload = task.workload()
     settings = settings.for_task(workload)
-    loop = workload.loop(seed, bf16=settings.bf16)
+    loop = workload.loop(seed, settings.placement)
     lr = loop.set_peak(lr)
     with lehr.untouched():  # random numbers: a policy with networks of its own must not shift those of the run
         policy = method.policy(loop)
@@ -147,7 +155,7 @@ def train(
     diverged_at: int | None = None
     score: Score | None = None
     passes, due = 0, 1
-    scheduler = lehr.Scheduler(loop.training, policy, workload.budget_of(settings.budget).scaled(share))
+    scheduler = lehr.Scheduler(loop.training, policy, _budget(workload, settings).scaled(share))
     scheduler.clock.start()  # the first forward and backward count
     for update, loss in enumerate(loop.run(scheduler)):
         losses.append(loss)
@@ -158,9 +166,9 @@ def train(
             due = int(scheduler.progress * evaluations + 1e-9) + 1
             with scheduler.paused():
                 score = loop.evaluate_validation()
-                curve.append(_evaluation(scheduler, sum(losses) / len(losses), score))
+                passes += len(losses)
+                curve.append(_evaluation(scheduler, sum(losses) / len(losses), score, _passes(loop, passes)))
                 report(scheduler.progress)
-            passes += len(losses)
             losses.clear()
     validation, test, numbers = None, None, {}
     if diverged_at is None and score is not None:
@@ -181,7 +189,7 @@ def train(
         test_numbers=numbers,
         updates=scheduler.updates,
         seconds=scheduler.clock.elapsed() + loop.search_seconds,
-        forward_passes=(passes + len(losses) + loop.search_passes) * loop.training.accumulate + loop.probe_passes,
+        forward_passes=_passes(loop, passes + len(losses)),
         evaluation_passes=loop.evaluation_passes,
         share=share,
         probe_passes=loop.probe_passes,
@@ -189,7 +197,16 @@ def train(
     )  # fmt: skip
 
 
-def _evaluation(scheduler: lehr.Scheduler, train_loss: float, score: Score) -> Evaluation:
+def _budget(workload: Workload, settings: Settings) -> lehr.Budget:
+    return workload.budget_of(settings.budget, settings.placement.accumulate)
+
+
+def _passes(loop: Loop, updates: int) -> int:
+    """Forward passes of one batch after so many updates."""
+    return (updates + loop.search_passes) * loop.training.accumulate + loop.probe_passes
+
+
+def _evaluation(scheduler: lehr.Scheduler, train_loss: float, score: Score, passes: int) -> Evaluation:
     return Evaluation(
         update=scheduler.updates,
         progress=scheduler.progress,
@@ -197,6 +214,7 @@ def _evaluation(scheduler: lehr.Scheduler, train_loss: float, score: Score) -> E
         train_loss=_finite(train_loss),
         validation_loss=_finite(score.loss),
         validation=_finite(score.value),
+        passes=passes,
         numbers=_finite_ones(score.numbers),
     )
 

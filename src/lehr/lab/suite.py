@@ -14,7 +14,7 @@ from lehr.lab.loop import Trainable
 from lehr.lab.records import read_run
 from lehr.lab.results import Results
 from lehr.lab.run import Run
-from lehr.lab.tasks import TASKS, code_of, load_task
+from lehr.lab.tasks import TEXTS, code_of, load_task
 from lehr.lab.workers import InProcesses, InThisProcess, Maker, Watcher, undisturbed
 
 MOST_PROCESSES: Final = 512
@@ -29,6 +29,7 @@ def run_comparison(
     task: Trainable | None = None,
     processes: int | None = None,
     threads: int = 1,
+    places: Sequence[str] = (),
     watch: Watcher = lambda under_way, done, total: None,
 ) -> Results:
     """Make every run that `out` does not hold yet, and write `results.json`.
@@ -42,6 +43,8 @@ def run_comparison(
             to 512; None makes them one after the other in this process, with the same results, which is the only way
             for an object.
         threads: how many threads a run gets, from 1 to 1,024.
+        places: the devices over which the processes are spread, of one kind, the first being that of the settings;
+            empty for that one alone.
         watch: is given the progress.
 
     Raises:
@@ -60,18 +63,31 @@ def run_comparison(
     out, name = Path(out).absolute(), _absolute(comparison.title)
     # here, before processes start: errors are told once, and caches are full
     chosen = given if given is not None else load_task(comparison.title, comparison.data)
-    settings = comparison.settings.for_task(chosen)
     with undisturbed(threads):
         workload = told(f"loading the data of {comparison.title}", chosen.workload)
-        told(f"the budget of {comparison.title}", lambda: workload.budget_of(settings.budget))
+        settings = told(f"the settings of {comparison.title}", lambda: comparison.settings.for_task(workload))
+        accumulate = settings.placement.accumulate
+        told(f"the budget of {comparison.title}", lambda: workload.budget_of(settings.budget, accumulate))
         code = code_of(comparison.title) if given is None else told("the task", workload.likeness)
         data = told(f"the data of {comparison.title}", workload.fingerprint)
-    setting = comparison.setting(code, data, chosen)
+    setting = comparison.setting(code, data, settings)
+    for place in places:
+        settings.placement.on(place).check()
+    if len(places) > 1 and processes is None:
+        raise ValueError(
+            f"devices={', '.join(places)} needs processes, in which runs are made on them; give processes="
+        )
     make: Maker = (
         InThisProcess(workload, settings, setting, threads)
         if processes is None
         else InProcesses(
-            name, comparison.data and str(Path(comparison.data).absolute()), settings, setting, processes, threads
+            name,
+            comparison.data and str(Path(comparison.data).absolute()),
+            settings,
+            setting,
+            processes,
+            threads,
+            tuple(places) if len(places) > 1 else (settings.placement.device,),
         )
     )
     metric = chosen.criterion
@@ -95,8 +111,10 @@ def run_comparison(
 
 def _absolute(name: str) -> str:
     """A task's name that means the same to a process in another folder."""
+    if name.endswith(TEXTS):
+        return str(Path(name).absolute())
     path, _, function = name.rpartition(":")
-    return name if name in TASKS or not path.endswith(".py") else f"{Path(path).absolute()}:{function}"
+    return f"{Path(path).absolute()}:{function}" if path.endswith(".py") else name
 
 
 def _check(name: str, value: int | None, most: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from lehr.lab.data import Data
@@ -27,6 +27,7 @@ class Task:
         batch_size: training examples an update, above 0.
         budget: what `lehr compare` spends on a run unless told otherwise.
         clip_norm: largest norm of the gradient, if it is clipped.
+        augment: (inputs of a training batch, random numbers) -> what the network sees of them; None leaves them alone.
         about: one line for `lehr tasks`.
     """
 
@@ -38,6 +39,7 @@ class Task:
     batch_size: int = 64
     budget: str = "10ep"
     clip_norm: float | None = None
+    augment: Callable[[Tensor, Generator], Tensor] | None = None
     about: str = ""
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ import difflib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,10 +15,13 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from lehr.lab import datasets, models
+from lehr.lab import datasets, models, sentences
+from lehr.lab.augmentation import crop_and_flip
 from lehr.lab.failures import told
+from lehr.lab.image_folder import image_folder
 from lehr.lab.loop import Trainable
 from lehr.lab.metric import ACCURACY, TOKEN_LOSS, token_loss
+from lehr.lab.networks import network
 from lehr.lab.sources import sources
 from lehr.lab.task import Task
 
@@ -90,15 +94,72 @@ def _tinyshakespeare(data: str | None) -> Task:
     )
 
 
-TASKS: Final[dict[str, Callable[[str | None], Task]]] = {
+def _cifar100(data: str | None) -> Task:
+    return Task(
+        about="CIFAR-100, a wide ResNet, with crops and flips",
+        model=network("wrn-16-4", 3, 32, 100),
+        data=partial(datasets.cifar100, data),
+        loss=cross_entropy,
+        optimizer=_sgd(0.1),
+        batch_size=128,
+        budget="60ep",
+        augment=crop_and_flip,
+    )
+
+
+def _letter(data: str | None) -> Task:
+    return Task(
+        about="letters by 16 numbers (KEEL), an MLP: 5,000 updates in seconds",
+        model=partial(models.mlp, 16, 128, 26),
+        data=partial(datasets.letter, data),
+        loss=cross_entropy,
+        optimizer=_sgd(0.1),
+        batch_size=32,
+        budget="10ep",
+    )
+
+
+def _text(path: Path) -> Task:
+    return Task(
+        about=f"the next byte of {path.name}, a small transformer, AdamW",
+        model=partial(models.CharTransformer, vocabulary=256, context=BYTES, width=128, depth=4),
+        data=partial(datasets.text_file, path, BYTES),
+        loss=token_loss,
+        optimizer=_adamw,
+        metric=TOKEN_LOSS,
+        batch_size=32,
+        budget="2ep",
+        clip_norm=1.0,
+    )
+
+
+def _tinyshakespeare_long(data: str | None) -> Task:
+    return replace(_tinyshakespeare(data), about="the same for 5,000 updates: a task of minutes", budget="5000steps")
+
+
+TEXTS: Final = (".txt", ".md", ".rst", ".tex", ".html", ".xml", ".jsonl")
+"""Endings of files that are a task of their own."""
+
+BYTES: Final = 128
+"""Bytes in one example of a text file."""
+
+IMAGES: Final = {"cifar10": (3, 32, 10), "cifar100": (3, 32, 100), "fashion-mnist": (1, 28, 10)}
+"""Tasks that train any of `NETWORKS`: channels, pixels a side, and classes."""
+
+TASKS: Final[dict[str, Callable[[str | None], Trainable]]] = {
     "cifar10": _cifar10(
         partial(models.small_cnn, channels=3, size=32), "CIFAR-10, a small CNN with batch norm", 0.1, 5e-4, 128
     ),
     "cifar10-quick": _cifar10(models.caffe_quick, "CIFAR-10, Caffe's quick net (no batch norm)", 0.01, 4e-3, 100),
     "cifar10-resnet": _cifar10(models.small_resnet, "CIFAR-10, an 8-layer ResNet with batch norm", 0.1, 5e-4, 128),
+    "cifar100": _cifar100,
     "digits": _digits,
     "fashion-mnist": _fashion_mnist,
+    "image-folder": image_folder,
+    "letter": _letter,
+    "minilm-polarity": sentences.minilm_polarity,
     "tinyshakespeare": _tinyshakespeare,
+    "tinyshakespeare-long": _tinyshakespeare_long,
 }
 
 
@@ -106,7 +167,8 @@ def load_task(name: str, data: str | None = None) -> Trainable:
     """The task of that name, or the one that a function in a user's file makes.
 
     Args:
-        name: a name from `TASKS`, or `path/to/file.py:function`.
+        name: a name from `TASKS`, also with a network as in `cifar10/resnet18`; `path/to/file.py:function`; or a text
+            file, whose bytes are then foretold.
         data: the folder to look for data in, if not the usual ones.
 
     Raises:
@@ -114,12 +176,24 @@ def load_task(name: str, data: str | None = None) -> Trainable:
     """
     if name in TASKS:
         return TASKS[name](data)
+    base, _, chosen = name.partition("/")
+    if base == "image-folder" and chosen and ":" not in name:
+        return image_folder(data, chosen)
+    if base in IMAGES and chosen and ":" not in name:
+        plain = TASKS[base](data)
+        assert isinstance(plain, Task)
+        return replace(plain, model=network(chosen, *IMAGES[base]), about=f"{base}, {chosen}")
+    if name.endswith(TEXTS):
+        if not Path(name).is_file():
+            raise ValueError(f"there is no file {name}")
+        return _text(Path(name))
     path, _, function = name.rpartition(":")
     if name.endswith(".py"):
         raise ValueError(f"--task {name} names a file; add the function that makes the task, as in {name}:make_task")
     if not path.endswith(".py"):
         raise ValueError(
-            f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, or path/to/file.py:make_task"
+            f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, path/to/file.py:make_task, or "
+            "a text file"
         )
     task = told(f"{function} of {path}", _function_in(Path(path), function))
     if not isinstance(task, Trainable):
@@ -129,9 +203,31 @@ def load_task(name: str, data: str | None = None) -> Trainable:
     return task
 
 
+def with_network(name: str, chosen: str) -> str:
+    """The name of an image task that trains another network.
+
+    Args:
+        name: of the task.
+        chosen: from `NETWORKS`; empty for the task's own.
+
+    Raises:
+        ValueError: if the task trains no network but its own.
+
+    >>> with_network("cifar10", "wrn-16-4")
+    'cifar10/wrn-16-4'
+    """
+    if not chosen:
+        return name
+    if name not in (*IMAGES, "image-folder"):
+        known = ", ".join((*IMAGES, "image-folder"))
+        raise ValueError(f"--network is for the tasks {known}; {name} trains a network of its own")
+    return f"{name}/{chosen}"
+
+
 def code_of(name: str) -> str | None:
-    """A hash of the code behind a user's task that has been loaded; None for one of `TASKS`."""
-    return None if name in TASKS else sources(Path(name.rpartition(":")[0]))
+    """A hash of the code behind a user's task that has been loaded; None for one of lehr's own."""
+    path = name.rpartition(":")[0]
+    return sources(Path(path)) if path.endswith(".py") else None
 
 
 def _function_in(path: Path, function: str) -> Callable[[], object]:

@@ -6,7 +6,6 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -17,6 +16,7 @@ import lehr
 from lehr.lab.data import Data, Pairs, fingerprint
 from lehr.lab.loop import Score
 from lehr.lab.metric import Criterion
+from lehr.lab.placement import CPU, Placement
 from lehr.lab.seeds import check_new, seed_everything
 
 if TYPE_CHECKING:  # a task makes its workload
@@ -77,19 +77,24 @@ class TensorWorkload:
             digest.update(f"{float(weight.detach().double().sum()):.5g}".encode())
         return digest.hexdigest()[:16]
 
-    def budget_of(self, text: str) -> lehr.Budget:
+    def budget_of(self, text: str, accumulate: int = 1) -> lehr.Budget:
         """The budget that `text` names, with what the task knows of its epochs, batches and tokens."""
-        size, tokens = self.task.batch_size, tokens_in(self.data.train[0])
+        batches, size = len(self.data.train[0]) // self.task.batch_size, self.task.batch_size * accumulate
+        tokens = tokens_in(self.data.train[0])
         return lehr.Budget.parse(
             text,
-            steps_per_epoch=len(self.data.train[0]) // size,
+            steps_per_epoch=batches if accumulate == 1 else batches / accumulate,
             samples_per_step=size,
             tokens_per_step=tokens and tokens * size,
         )
 
-    def loop(self, seed: int, *, bf16: bool = False, measures: bool = False) -> TensorLoop:
+    def placed(self, placement: Placement) -> Placement:
+        """The placement with the accelerator of this machine for "auto"."""
+        return placement.on(str(placement.at)).check()
+
+    def loop(self, seed: int, placement: Placement = CPU, *, measures: bool = False) -> TensorLoop:
         """A run at its start."""
-        return TensorLoop(self.task, self.data, seed, bf16=bf16, measures=measures)
+        return TensorLoop(self.task, self.data, seed, placement, measures=measures)
 
 
 def tokens_in(inputs: Tensor) -> int | None:
@@ -104,19 +109,23 @@ class TensorLoop:
         task: what to train.
         data: its data, loaded.
         seed: of initial weights and batch order, and of nothing else.
-        bf16: bfloat16 autocast.
+        placement: where and how it computes; weights are made on the CPU and then moved, so that they are the same on
+            every device.
         measures: whether the metric is computed at each update.
     """
 
-    def __init__(self, task: Task, data: Data, seed: int, *, bf16: bool = False, measures: bool = False) -> None:
+    def __init__(
+        self, task: Task, data: Data, seed: int, placement: Placement = CPU, *, measures: bool = False
+    ) -> None:
         seed_everything(seed)
         self.task = task
         self.measures = measures
-        self.layout = _Layout(images=data.train[0].dim() == 4, bf16=bf16)
+        self.placement = placement
+        self.layout = _Layout(data.train[0].dim() == 4, placement.at)
         self.model = self.layout.model(_fresh(task))
         self.optimizer: Optimizer = task.optimizer(self.model)
         self._data = data
-        self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task.batch_size, seed, self.layout))
+        self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task, seed, self.layout))
         self.training = self._training()
         self.evaluation_passes = 0
         self.search_passes = 0
@@ -125,8 +134,8 @@ class TensorLoop:
 
     def _training(self) -> lehr.Training:
         return lehr.Training(
-            self.model, self.optimizer, self.batches, self._loss,
-            autocast=torch.bfloat16 if self.layout.bf16 else None, clip_norm=self.task.clip_norm,
+            self.model, self.optimizer, self.batches, self._loss, autocast=self.placement.half,
+            scaler=self.placement.scaler(), accumulate=self.placement.accumulate, clip_norm=self.task.clip_norm,
         )  # fmt: skip
 
     def _loss(self, model: nn.Module, batch: Pairs) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
@@ -156,7 +165,7 @@ class TensorLoop:
 
     def example(self) -> Tensor:
         """The inputs of two training examples."""
-        return self.layout.inputs(self._data.train[0][:2])
+        return self.layout.placed(self._data.train[0][:2])
 
     @property
     def probe_passes(self) -> int:
@@ -170,6 +179,8 @@ class TensorLoop:
         """
         policy = scheduler.policy
         self._probe = lehr.Probe(self.training, batches=PROBED) if "loss_at" in policy.needs else None
+        if self.placement.compile:
+            self.model.compile()
         while not scheduler.finished:
             loss = self.training.backward()
             number = loss.item()
@@ -199,8 +210,9 @@ class TensorLoop:
         loss, tally = 0.0, self.task.metric.tally()
         for start in range(0, len(pairs[0]), EVALUATION_BATCH):
             inputs, targets = (part[start : start + EVALUATION_BATCH] for part in pairs)
-            with self.layout.autocast():
-                outputs = self.model(self.layout.inputs(inputs))
+            inputs, targets = self.layout.placed(inputs), targets.to(self.placement.at)
+            with self.placement.autocast():
+                outputs = self.model(inputs)
             outputs = outputs.float() if outputs.is_floating_point() else outputs
             loss += float(self.task.loss(outputs, targets)) * len(inputs)
             tally.add(outputs, targets, len(inputs))
@@ -211,31 +223,38 @@ class TensorLoop:
 
 
 class _Layout:
-    """How numbers are laid out: images with channels last, and matrix products in bfloat16 if that is wanted."""
+    """How numbers are laid out: images with channels last, and on which device."""
 
-    def __init__(self, images: bool, bf16: bool) -> None:  # noqa: FBT001 - that is what the class is about
+    def __init__(self, images: bool, device: torch.device) -> None:  # noqa: FBT001 - that is what the class is about
         self.images = images
-        self.bf16 = bf16
+        self.device = device
 
     def model(self, model: nn.Module) -> nn.Module:
+        model = model.to(self.device)
         return model.to(memory_format=torch.channels_last) if self.images else model  # type: ignore[call-overload]
 
     def inputs(self, inputs: Tensor) -> Tensor:
         return inputs.contiguous(memory_format=torch.channels_last) if self.images else inputs
 
-    def autocast(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else nullcontext()
+    def placed(self, inputs: Tensor) -> Tensor:
+        return self.inputs(inputs).to(self.device)
 
 
-def _batches(pairs: Pairs, size: int, seed: int, layout: _Layout) -> Iterator[Pairs]:
+def _batches(pairs: Pairs, task: Task, seed: int, layout: _Layout) -> Iterator[Pairs]:
     """Shuffled batches without end, an epoch after another; an epoch's incomplete last batch is left out."""
     inputs, targets = pairs
+    size, augment = task.batch_size, task.augment or _as_it_is
     generator = torch.Generator().manual_seed(seed)
+    others = torch.Generator().manual_seed(seed)  # of its own, so that the order is the same whatever augments
     while True:
         order = torch.randperm(len(inputs), generator=generator)
         for start in range(0, len(order) - size + 1, size):
             batch = order[start : start + size]
-            yield layout.inputs(inputs[batch]), targets[batch]
+            yield layout.inputs(augment(inputs[batch], others)), targets[batch]
+
+
+def _as_it_is(inputs: Tensor, generator: torch.Generator) -> Tensor:
+    return inputs
 
 
 def _fresh(task: Task) -> nn.Module:

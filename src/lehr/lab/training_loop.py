@@ -17,6 +17,7 @@ import lehr
 from lehr.lab.content import code_hash, content_hash
 from lehr.lab.loop import Score
 from lehr.lab.metric import Criterion
+from lehr.lab.placement import AUTO, Placement
 from lehr.lab.seeds import check_new, seed_everything
 
 if TYPE_CHECKING:  # a task makes its workload
@@ -37,6 +38,7 @@ class TrainingWorkload:
         self.task = task
         self._fingerprint: str | None = None
         self._counts: lehr.Budget | None = None
+        self._device = ""
 
     @property
     def about(self) -> str:
@@ -98,7 +100,7 @@ class TrainingWorkload:
         said = f"{list(training.modules)!r} {options!r} {training.accumulate} {task.criterion} {code}"
         return hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", said).encode()).hexdigest()[:16]
 
-    def budget_of(self, text: str) -> lehr.Budget:
+    def budget_of(self, text: str, accumulate: int = 1) -> lehr.Budget:
         """The budget that `text` names, with what the training knows of its epochs and batches."""
         if self._counts is None:
             self.loop(0)
@@ -111,12 +113,24 @@ class TrainingWorkload:
             )
         return lehr.Budget.parse(text, steps_per_epoch=counts.steps_per_epoch, samples_per_step=counts.samples_per_step)
 
-    def loop(self, seed: int, *, bf16: bool = False, measures: bool = False) -> TrainingLoop:
+    def placed(self, placement: Placement) -> Placement:
+        """The placement, with the device on which the training was made for "auto"."""
+        if placement.accumulate != 1:
+            raise ValueError(
+                "accumulate is for a lab.Task; a TrainingTask says "
+                f"lehr.Training(..., accumulate={placement.accumulate}) in make_training"
+            )
+        if placement.device != "auto":
+            return placement.check()
+        if not self._device:
+            self.loop(0)
+        return placement.on(self._device)
+
+    def loop(self, seed: int, placement: Placement = AUTO, *, measures: bool = False) -> TrainingLoop:
         """A run at its start; what its loss measures at each update is measured in any case."""
-        if bf16:
-            raise ValueError("bf16 is for a lab.Task; a TrainingTask says lehr.Training(..., autocast=torch.bfloat16)")
-        loop = TrainingLoop(self.task, seed)
+        loop = TrainingLoop(self.task, seed, placement)
         self._counts = self._counts or loop.training.budget("1steps")
+        self._device = self._device or str(loop.training.device)
         return loop
 
 
@@ -126,16 +140,23 @@ class TrainingLoop:
     Args:
         task: whose training.
         seed: of every random number.
+        placement: to which device it is moved, in which precision, and whether it is compiled.
 
     Raises:
         ValueError: if `make_training` returns anything but a training, one that was trained before, or one that steps a
             scheduler of its own.
     """
 
-    def __init__(self, task: TrainingTask, seed: int) -> None:
+    def __init__(self, task: TrainingTask, seed: int, placement: Placement = AUTO) -> None:
         seed_everything(seed)
         self.task = task
+        self.placement = placement
         self.training = _made(task, seed)
+        own = self.training.device
+        place = own if placement.device == "auto" else placement.at
+        elsewhere = place.type != own.type or (own.type != "cpu" and place.index not in (None, own.index))
+        if elsewhere or placement.half is not None:
+            self.training.to(place, autocast=placement.half, scaler=placement.scaler())
         self.evaluation_passes = 0
         self.search_passes = 0
         self.search_seconds = 0.0
@@ -200,6 +221,9 @@ class TrainingLoop:
         calls = _Calls(self.training.modules if looks_along else ())
         losses, batches = self.training.run(scheduler), self.training.accumulate
         usual = batches  # calls in an update that only trains; a loss may call its model several times
+        if self.placement.compile:
+            for module in self.training.modules:
+                module.compile()
         try:
             while True:
                 looks, _ = scheduler.wants_look, calls.take()
@@ -227,7 +251,7 @@ class TrainingLoop:
         return self._score("test")
 
     def _score(self, name: str) -> Score:
-        with _undisturbed(self.training):
+        with _undisturbed(self.training), self.placement.autocast():
             said = getattr(self.task, name)(self.training)
             self.evaluation_passes += 1
             decides = self.task.criterion.name

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ import torch
 
 import lehr
 from lehr.lab.comparison import Job
-from lehr.lab.failures import told
+from lehr.lab.failures import message, ran_out_of_memory, told
 from lehr.lab.loop import Workload
 from lehr.lab.records import write_run
 from lehr.lab.results import Setting
@@ -78,6 +78,7 @@ class InProcesses:
         setting: what to write into the files.
         processes: how many at a time.
         threads: of torch in each.
+        places: the devices over which the processes are spread, in turn.
     """
 
     task: str
@@ -86,20 +87,21 @@ class InProcesses:
     setting: Setting
     processes: int
     threads: int
+    places: tuple[str, ...]
 
     def __call__(self, jobs: Sequence[Job], runs: Path, watch: Callable[[list[tuple[Job, float]], int], None]) -> None:
         sent = [_pickled(job) for job in jobs]
         context = multiprocessing.get_context("spawn")
         try:
             with _interrupts_wait():  # or a process of multiprocessing's own would hear them
-                progress = context.Array("d", len(jobs))
+                progress, started = context.Array("d", len(jobs)), context.Value("i", 0)
             waiting, done = list(enumerate(jobs)), 0
             count = min(self.processes, len(jobs))
             pool = ProcessPoolExecutor(
                 count,
                 context,
                 initializer=_start_worker,
-                initargs=(progress, self.threads, multiprocessing.get_start_method()),
+                initargs=(progress, started, self.places, self.threads, multiprocessing.get_start_method()),
             )
         except OSError as error:
             raise ValueError(_no_process(error)) from error
@@ -157,10 +159,19 @@ def undisturbed(threads: int) -> Iterator[None]:
 
 def _make(maker: InThisProcess, job: Job, path: Path, report: Callable[[float], None]) -> None:
     def make() -> Run:
-        return train(
-            maker.workload, job.method, maker.settings, job.seed, job.lr,
-            share=job.share, look_at_test=not job.searches, report=report,
-        )  # fmt: skip
+        try:
+            return train(
+                maker.workload, job.method, maker.settings, job.seed, job.lr,
+                share=job.share, look_at_test=not job.searches, report=report,
+            )  # fmt: skip
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
+            failure = f"out of memory on {maker.settings.placement.at}: {message(error)}"
+            return Run(
+                job.method.name, job.method.code, job.seed, job.lr or 0.0, share=job.share, diverged_at=0,
+                failure=failure,
+            )  # fmt: skip
 
     run = told(f"training {maker.setting.task} with {job.method.name}", make)
     try:
@@ -175,11 +186,17 @@ def _make(maker: InThisProcess, job: Job, path: Path, report: Callable[[float], 
 # -- in a worker ----------------------------------------------------------------------------------------------------
 
 _progress: Any = None
+_place = ""
 
 
-def _start_worker(progress: Any, threads: int, start_method: str) -> None:
-    global _progress  # noqa: PLW0603 - an initializer has no other way to hand a shared array to the work
+def _start_worker(progress: Any, started: Any, places: Sequence[str], threads: int, start_method: str) -> None:
+    global _progress, _place  # noqa: PLW0603 - an initializer has no other way to hand something to the work
     _progress = progress
+    with started.get_lock():
+        _place = places[started.value % len(places)]
+        started.value += 1
+    if (index := torch.device(_place).index) is not None and torch.accelerator.is_available():
+        torch.accelerator.set_device_index(index)  # where a user's own "cuda" is
     torch.set_num_threads(threads)
     multiprocessing.set_start_method(start_method, force=True)  # for loaders' workers, which this process would spawn
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -214,7 +231,8 @@ def _work(order: InProcesses, method: str, sent: bytes, path: Path, index: int) 
 
     job: Job = told(f"sending {method} to another process", partial(pickle.loads, sent))
     workload = _loaded(order.task, order.data, order.setting)
-    _make(InThisProcess(workload, order.settings, order.setting, order.threads), job, path, report)
+    settings = replace(order.settings, placement=order.settings.placement.on(_place))
+    _make(InThisProcess(workload, settings, order.setting, order.threads), job, path, report)
 
 
 # -- signals and sentences ------------------------------------------------------------------------------------------

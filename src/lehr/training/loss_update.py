@@ -185,6 +185,13 @@ class LossUpdate:
             raise ValueError(f"Training: loss must return one number; got a tensor of shape {tuple(returned.shape)}")
         return returned
 
+    def to(self, device: torch.device, autocast: torch.dtype | None, scaler: torch.amp.GradScaler | None) -> None:
+        """Send batches there from now on; precision and scaler stay as they were where none is given."""
+        self.device = device
+        if autocast is not None or self.autocast is not None:
+            self.autocast = (device.type, autocast or self.autocast[1])  # type: ignore[index]
+        self.scaler = scaler or self.scaler
+
     def state_dict(self) -> dict[str, Any]:
         """The batches accumulated so far, and their gradients."""
         if not self._ready:

@@ -285,6 +285,57 @@ class Training:
         """
         return untouched(*self.parts)
 
+    # -- devices ----------------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the first network is; the CPU if there is none."""
+        return device_of(self.modules[0]) if self.modules else torch.device("cpu")
+
+    def to(
+        self,
+        device: torch.device | str,
+        *,
+        autocast: torch.dtype | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
+        """Move a training that has not begun to another device: its networks, and its batches from then on.
+
+        Args:
+            device: such as "cuda:1".
+            autocast: the type of automatic mixed precision; None leaves it as it was.
+            scaler: the gradient scaler; None leaves it as it was.
+
+        Raises:
+            ValueError: if the optimizers have stepped already or keep weights of their own, or the step is a function
+                of yours, which places its batches itself.
+
+        >>> model = torch.nn.Linear(1, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> training = Training(model, optimizer, [torch.ones(1, 1)], lambda model, x: model(x).sum())
+        >>> training.to("cpu")
+        >>> training.device
+        device(type='cpu')
+        """
+        place = torch.device(device)
+        if not isinstance(self._update, LossUpdate):
+            raise ValueError("Training.to: a step of your own places its batches itself; make its networks there")
+        if any(one.state for one in self.optimizers):
+            raise ValueError("Training.to: an optimizer has stepped already; move a training before its first update")
+        for module in self.modules:
+            module.to(place)
+        updated = {p.device.type for one in self.optimizers for group in one.param_groups for p in group["params"]}
+        if updated - {place.type}:
+            raise ValueError(
+                f"Training.to: an optimizer updates weights that did not move to {place}; make the networks there, and "
+                "the optimizers from them"
+            )
+        self._update.to(place, autocast, scaler)
+        if scaler is not None:
+            self._others = [part for part in self._others if part is not self.scaler]
+            self.scaler = scaler
+            self._others.append(scaler)
+
     # -- rates and budgets ------------------------------------------------------------------------------------------
 
     @property
