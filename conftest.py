@@ -22,7 +22,7 @@ hypothesis.settings.load_profile("lehr")
 torch.set_num_threads(1)
 
 ROOMS = (
-    lehr, lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy, lehr.scheduler,
+    lehr, lehr.autopilot, lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy, lehr.scheduler,
     lehr.schedules, lehr.state, lehr.training, lehr.trials, lehr.tuning,
 )  # fmt: skip
 

@@ -13,8 +13,8 @@ from lehr import lab
 ROOT = Path(__file__).parents[1]
 
 ROOMS = (
-    lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy, lehr.scheduler, lehr.schedules,
-    lehr.state, lehr.training, lehr.trials, lehr.tuning,
+    lehr.autopilot, lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy, lehr.scheduler,
+    lehr.schedules, lehr.state, lehr.training, lehr.trials, lehr.tuning,
 )  # fmt: skip
 
 INNER = {"as_look", "as_policy", "parts_of"}

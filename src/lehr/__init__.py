@@ -1,5 +1,10 @@
 """lehr chooses, runs, tunes, learns and compares learning-rate schedules for PyTorch under a training budget."""
 
+from lehr.autopilot import Autopilot as Autopilot
+from lehr.autopilot import FitResult as FitResult
+from lehr.autopilot import RateChoice as RateChoice
+from lehr.autopilot import find_rate as find_rate
+from lehr.autopilot import fit as fit
 from lehr.budget import Budget as Budget
 from lehr.cyclical import CyclicLR as CyclicLR
 from lehr.cyclical import plan_cycles as plan_cycles
@@ -36,10 +41,8 @@ from lehr.state import Batches as Batches
 from lehr.state import Checkpoints as Checkpoints
 from lehr.state import RandomState as RandomState
 from lehr.state import untouched as untouched
-from lehr.training import FitResult as FitResult
 from lehr.training import Probe as Probe
 from lehr.training import Training as Training
-from lehr.training import fit as fit
 from lehr.trials import NoSuggestion as NoSuggestion
 from lehr.trials import RangeTestResult as RangeTestResult
 from lehr.trials import plan as plan
@@ -49,6 +52,7 @@ from lehr.tuning import LRTuner as LRTuner
 __version__ = "0.1.0"
 
 __all__ = [
+    "Autopilot",
     "Batches",
     "Budget",
     "BudgetWarning",
@@ -75,6 +79,7 @@ __all__ = [
     "Probe",
     "RandomState",
     "RangeTestResult",
+    "RateChoice",
     "Rex",
     "Schedule",
     "Scheduler",
@@ -82,6 +87,7 @@ __all__ = [
     "Training",
     "Triangular",
     "WarmRestarts",
+    "find_rate",
     "fit",
     "freeze_savings",
     "knee",
