@@ -22,8 +22,8 @@ hypothesis.settings.load_profile("lehr")
 torch.set_num_threads(1)
 
 ROOMS = (
-    lehr, lehr.autopilot, lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy, lehr.scheduler,
-    lehr.schedules, lehr.state, lehr.training, lehr.trials, lehr.tuning,
+    lehr, lehr.autopilot, lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy,
+    lehr.scheduler, lehr.schedules, lehr.state, lehr.training, lehr.trials, lehr.tuning,
 )  # fmt: skip
 
 ONE_WORKER = (".md", "freezing/test_data_parallel.py")

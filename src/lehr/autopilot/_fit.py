@@ -61,8 +61,8 @@ def fit(
 ) -> FitResult:
     """Train until the budget is spent, and say what happened.
 
-    Without a policy, the `Autopilot` finds the rate by trials within the budget; `result.explain()` says how. Evaluation
-    and saving do not count as time. With `checkpoints`, a run that was killed goes on where it was saved
+    Without a policy, the `Autopilot` finds the rate by trials within the budget, and `result.explain()` says how.
+    Evaluation and saving do not count as time. With `checkpoints`, a run that was killed goes on where it was saved
     last, bit for bit under a budget of steps. Ctrl-C and SIGTERM end it after the update under way, saved. Several
     processes stop together, and keep checkpoints of their own.
 
@@ -131,7 +131,11 @@ def _choose_rate(
         return search.run()
     saved = Checkpoints(Path(checkpoints) / "search", training=training, search=search)
     saved.resume()
-    return search.run(lambda: saved.save(search.made))
+
+    def save() -> None:
+        saved.save(search.made)
+
+    return search.run(save)
 
 
 def _train(

@@ -94,9 +94,9 @@ def octaves_to_main_run(loss: float, first_loss: float) -> float:
 
         1 - 1.5 min(1, 1.2 f),    f = the best trial's loss / the very first loss, from 0 to 1
 
-    Where most of the loss has gone by then, what limits a trial's rate is the steep beginning, which the main run passes
-    with a longer warm-up. Where most is still there, noise is what will limit the main run, and a short run does not
-    feel that yet. Fitted on the zoo's development half.
+    Where most of the loss has gone by then, what limits a trial's rate is the steep beginning, which the main run
+    passes with a longer warm-up. Where most is still there, noise is what will limit the main run, and a short run does
+    not feel that yet. Fitted on the zoo's development half.
 
     >>> octaves_to_main_run(0.0, 2.0), octaves_to_main_run(1.9, 2.0)
     (1.0, -0.5)

@@ -101,9 +101,7 @@ class Guarded(Policy):
         falls = fields.any("falls")
         if not isinstance(falls, list | tuple) or len(falls) > MOST:
             raise fields.error("falls", f"a list of at most {MOST:,} falls", falls)
-        history = [
-            Decision(*Fields("the guard's falls", {"one": one}).numbers("one", 3, 0.0), "put back") for one in falls
-        ]
+        history = [_decision(one) for one in falls]
         calm = math.inf if fields.any("calm") == math.inf else fields.number("calm")
         level, due, checked = fields.number("level", 0.0, 1.0), fields.number("due", 0.0), fields.flag("checked")
         self._guard = Guard.read(fields.any("guard"))
@@ -111,3 +109,11 @@ class Guarded(Policy):
 
     def __repr__(self) -> str:
         return f"Guarded({self.schedule!r})"
+
+
+def _decision(given: Any) -> Decision:
+    numbers = Fields("the guard's falls", {"fall": given}).numbers("fall", 3, 0.0)
+    if len(numbers) != 3:
+        raise ValueError(f"the guard's falls: each must be three numbers; got {len(numbers)}")
+    progress, factor, goal = numbers
+    return Decision(progress, factor, goal, "put back")

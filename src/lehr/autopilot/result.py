@@ -78,7 +78,7 @@ class FitResult:
         """How the rate was found, and what happened to the run."""
         lines = [] if self.choice is None else [self.choice.explain()]
         lines += [
-            f"At {one.progress:.0%} of the run earlier weights were put back, and the rate became {self.peak * one.goal:.3g}."
+            f"At {one.progress:.0%} earlier weights were put back, and the peak became {self.peak * one.goal:.3g}."
             for one in self.decisions
             if one.what == "put back"
         ]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
+from lehr.lab.data import Data
 from lehr.lab.zoo import networks, problems
 from lehr.lab.zoo.family import Family, Member
 from lehr.lab.zoo.recipe import draw_recipe
@@ -147,7 +148,7 @@ def _flattened(network: partial[nn.Sequential]) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), *network())
 
 
-def _rescaled_teacher(*numbers: float) -> problems.Data:
+def _rescaled_teacher(*numbers: float) -> Data:
     inputs, outputs, examples, seed, scale = numbers
     return problems.rescale(problems.teacher(int(inputs), int(outputs), int(examples), int(seed)), scale)
 
@@ -172,10 +173,14 @@ def _pretrained_weights() -> tuple[tuple[str, Tensor], ...]:
 FAMILIES: Final[dict[str, Family]] = {
     family.name: family
     for family in (
-        Family("mlp", "classes of a random teacher, an MLP with or without a norm", "development", (1_000, 3_000), _mlp),
+        Family(
+            "mlp", "classes of a random teacher, an MLP with or without a norm", "development", (1_000, 3_000), _mlp
+        ),
         Family("cnn-norm", "CIFAR-10 at 8 pixels, a CNN with batch norm", "development", (1_000, 2_000), _cnn_norm),
         Family("decoder", "Tiny Shakespeare, a transformer", "development", (1_000, 2_000), _decoder),
-        Family("autoencoder", "grey images said again, a small squared error", "development", (1_000, 3_000), _autoencoder),
+        Family(
+            "autoencoder", "grey images said again, a small squared error", "development", (1_000, 3_000), _autoencoder
+        ),
         Family("label-noise", "wrong labels of a teacher, an MLP", "development", (1_000, 3_000), _label_noise),
         Family("gru", "Tiny Shakespeare, a clipped GRU", "development", (1_000, 3_000), _gru),
         Family("regression", "squared error of any size, an MLP", "development", (1_500, 5_000), _regression),
@@ -186,7 +191,9 @@ FAMILIES: Final[dict[str, Family]] = {
         Family("encoder", "movie reviews, a transformer", "unseen", (500, 1_000), _encoder),
         Family("cnn", "CIFAR-10 at 8 pixels, a clipped CNN without norm", "unseen", (1_000, 2_000), _cnn),
         Family("small-batches", "CIFAR-10 at 8 pixels in batches of 4 or 8", "unseen", (1_500, 5_000), _small_batches),
-        Family("fine-tuning", "five new classes of CIFAR-10 for a CNN that knows five", "unseen", (500, 1_000), _fine_tuning),
+        Family(
+            "fine-tuning", "five more classes of CIFAR-10 for a CNN", "unseen", (500, 1_000), _fine_tuning
+        ),
         Family("images", "CIFAR-10 at 8 pixels, an MLP, its error", "unseen", (1_500, 5_000), _images),
     )
 }  # fmt: skip

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+import lehr
 from lehr.lab.seeds import seed_everything
 from lehr.lab.zoo.family import CHUNK, Member, epoch
-from lehr.schedules import Schedule
 
 STEADY = 1e-8
 """What Adam adds to the root of its second moment."""
@@ -31,7 +31,7 @@ class StackRun:
 
     seed: int
     rate: float
-    schedule: Schedule
+    schedule: lehr.Schedule
     share: float = 1.0
 
 
@@ -91,7 +91,7 @@ def _evaluate(member: Member, model: torch.nn.Module, weights: dict[str, Tensor]
     model.eval()
     sums = [
         float(member.error(functional_call(model, (weights, buffers), (x,)), y)) * len(x)
-        for x, y in zip(inputs.split(CHUNK), targets.split(CHUNK), strict=True)
+        for x, y in zip(inputs.split(CHUNK), targets.split(CHUNK), strict=True)  # type: ignore[no-untyped-call]
     ]
     model.train()
     error = sum(sums) / len(inputs)
@@ -127,13 +127,12 @@ class _Optimizer:
                 root = (two / (1.0 - gamma**self.made)).sqrt_().add_(STEADY)
                 w.sub_(rate / (1.0 - beta**self.made) * one / root)
                 continue
-            if recipe.decay:
-                g = g + recipe.decay * w
+            gradient = g + recipe.decay * w if recipe.decay else g
             if recipe.optimizer == "sgd":
-                w.sub_(rate * g)
+                w.sub_(rate * gradient)
                 continue
-            one.mul_(0.9).add_(g)
-            w.sub_(rate * (g + 0.9 * one if recipe.optimizer == "nesterov" else one))
+            one.mul_(0.9).add_(gradient)
+            w.sub_(rate * (gradient + 0.9 * one if recipe.optimizer == "nesterov" else one))
         for w in self.weights:
             w.grad = None
 
