@@ -29,6 +29,8 @@ class Meter:
 
     def __init__(self, training: Training, total: Budget, now: Callable[[], float] = time.monotonic) -> None:
         self._training = training
+        self._now = now
+        self._earlier = 0.0  # before a restart
         self._clock = Clock(total, now, ranks.of_first)
         self._total = total
         if self._clock.asks:
@@ -39,7 +41,7 @@ class Meter:
     @property
     def spent(self) -> float:
         """In what the budget counts."""
-        return self._clock.spent
+        return self._earlier + self._clock.spent
 
     def start(self) -> None:
         """Make one update that does not count, since it compiles and allocates; then let time pass."""
@@ -94,11 +96,11 @@ class Meter:
 
     def state_dict(self) -> dict[str, Any]:
         """What is spent, and what an update costs."""
-        return {"clock": self._clock.state_dict(), "each": self.each}
+        return {"spent": self.spent, "each": self.each}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         fields = Fields("the checkpoint's search", state)
         each = None if fields.any("each") is None else fields.number("each", 0.0)
-        self._clock.load_state_dict(fields.table("clock"))
+        self._earlier, self._clock = fields.number("spent", 0.0), Clock(self._total, self._now, ranks.of_first)
         self.each = each

@@ -76,11 +76,11 @@ class RateSearch:
         self._share = share
         self._who = who
         self._meter = Meter(training, total)
-        self._first_loss = math.nan
+        self._first_loss = 0.0
         self._longest_step: float | None = None
         self._forked = False
         self._begun = 0.0
-        self._fork_loss = math.nan
+        self._fork_loss = 0.0
         self._length = 0
         self._trials: list[Trial] = []
         self._finished = False
@@ -117,6 +117,8 @@ class RateSearch:
             reached = self._begin()
             self._plan()
             self._fork_loss = self._loss_without_training(reached)
+            if not math.isfinite(self._first_loss) or not math.isfinite(self._fork_loss):
+                return
             self._forked = True
             with self._meter.paused():
                 after_each()
@@ -139,6 +141,12 @@ class RateSearch:
                 return
             training.backward()
             self._meter.spend(1.0)
+            if not any(
+                p.grad is not None for one in training.optimizers for g in one.param_groups for p in g["params"]
+            ):
+                raise NoSuggestion(
+                    f"{self._who}: the loss gives no parameter a gradient; is it computed from the model?"
+                )
             try:
                 probe = Probe(training, batches=LOOKS)
             except ValueError:  # an update that is not proportional to the rate
@@ -174,8 +182,9 @@ class RateSearch:
 
     def _plan(self) -> None:
         """How long trials are, so that what is left of the share pays for them."""
-        left = (self._share * self._total.total - self._lost) / self._each
-        lengths = [left / count - SCORED / (3.0 * self._training.accumulate) for count in TRIALS]
+        score = SCORED / (3.0 * self._training.accumulate)
+        left = (self._share * self._total.total - self._lost) / self._each - score
+        lengths = [left / count - score for count in TRIALS]
         self._length = max(0, int(next((length for length in lengths if length >= SHORTEST), lengths[-1])))
 
     def _loss_without_training(self, reached: float) -> float:

@@ -15,6 +15,8 @@ from lehr.scheduler.param_groups import base_rates, groups_of, peak_of, set_rate
 class RateSetter:
     """Sets the rate before a step and again at the update itself, in case a scheduler has come in between.
 
+    A context, after which the base rates are set.
+
     Args:
         optimizers: whose groups keep their ratios to the first one that trains.
 
@@ -27,6 +29,7 @@ class RateSetter:
         first = peak_of("range_test", bases)
         self.rate = 0.0
         self._ratios = [base / first for base in bases]
+        self._bases = bases
         self._optimizers = optimizers
 
     def __enter__(self) -> Self:
@@ -36,6 +39,7 @@ class RateSetter:
     def __exit__(self, *_: object) -> None:
         for hook in self._hooks:
             hook.remove()
+        set_rates(self._optimizers, self._bases)
 
     def set(self, rate: float) -> None:
         """Give the first group that trains this rate."""
