@@ -200,10 +200,13 @@ def connected(cluster: RayCluster, processors: int) -> Iterator[Any]:
     own: dict[str, Any] = {"num_cpus": processors, "include_dashboard": False} if local else {}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # Ray raises whatever it likes
+        said = " ".join(str(error).split())[:300]
         raise ValueError(
-            f"there is no Ray at {address} ({' '.join(str(error).split())[:300]}); give the address of a cluster that "
-            "runs, or leave it out to start Ray on this machine"
+            f"Ray cannot be started on this machine: {said}"
+            if local
+            else f"there is no Ray at {address}: {said}; give the address of a cluster that runs, or leave it out to "
+            "start Ray on this machine"
         ) from error
     try:
         yield ray
