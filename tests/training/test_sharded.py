@@ -86,7 +86,8 @@ def _work(rank: int, folder: str) -> None:
     found: dict[str, Any] = {}
     for policy in POLICIES:
         run = Run(policy).go(STEPS // 2)
-        dcp.save(run.state(), checkpoint_id=Path(folder, policy))
+        if policy == "schedule":
+            dcp.save(run.state(), checkpoint_id=Path(folder, "half-way"))
         run.go(STEPS - STEPS // 2)
         found[policy] = [run.rates, run.weights()]
     tested = Run("schedule").go(2)
@@ -119,15 +120,13 @@ def test_a_sharded_model_trains_as_a_whole_one(ranks: list[dict[str, Any]], poli
 
 
 @pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")  # which is what is tested
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_run_of_two_processes_goes_on_in_one(ranks: list[dict[str, Any]], folder: Path, policy: str) -> None:
+def test_a_run_of_two_processes_goes_on_in_one(ranks: list[dict[str, Any]], folder: Path) -> None:
     """By way of torch.distributed.checkpoint."""
-    run = Run(policy).load(folder / policy)
+    run = Run("schedule").load(folder / "half-way")
     assert run.scheduler.updates == STEPS // 2
     run.go(STEPS - STEPS // 2)
-    rates, weights = ranks[0][policy]
-    expected = [x for row in rates[STEPS // 2 :] for x in row]
-    assert [x for row in run.rates for x in row] == pytest.approx(expected, rel=1e-4)
+    rates, weights = ranks[0]["schedule"]
+    assert run.rates == rates[STEPS // 2 :]
     assert run.weights() == pytest.approx(weights, abs=1e-4)
 
 
