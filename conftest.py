@@ -36,7 +36,9 @@ def missing(*packages: str) -> bool:
 
 
 NEEDS = {
+    "src/lehr/integrations/keras.py": ("keras", "jax"),
     "src/lehr/integrations/lightning.py": ("lightning",),
+    "src/lehr/integrations/optax.py": ("jax", "optax"),
     "src/lehr/integrations/transformers.py": ("transformers", "accelerate"),
     "tests/integrations/two_processes.py": ("lightning",),
 }

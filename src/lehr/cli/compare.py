@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import signal
@@ -20,12 +19,7 @@ from lehr import lab
 from lehr.cli.tables import plain, print_results
 from lehr.lab.comparison import Job
 from lehr.lab.report import duration
-
-
-def _cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
+from lehr.lab.workers import cores
 
 DEFAULT_METHODS = "linear,cosine,step,one_cycle,rex,constant"
 
@@ -65,8 +59,15 @@ def compare(
     data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
     evaluations: Annotated[int, typer.Option(min=1, help="How often a run is validated.")] = 20,
     bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 autocast; pays on processors that have it.")] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = _cores(),
+    processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = cores(),
     threads: Annotated[int, typer.Option(min=1, help="Threads a run.")] = 1,
+    on: Annotated[
+        str, typer.Option(help="Where to make runs: processes of this machine, or ray (pip install 'lehr[ray]').")
+    ] = "processes",
+    address: Annotated[
+        str, typer.Option(help="Of a Ray cluster; else RAY_ADDRESS, and else Ray is started on this machine.")
+    ] = "",
+    gpus: Annotated[float, typer.Option(min=0.0, help="GPUs a run gets on Ray; 0.25 lets four share one.")] = 0.0,
 ) -> None:
     """Train every method with every seed under the same budget, and say which won and how sure that is.
 
@@ -80,6 +81,7 @@ def compare(
         raise ValueError("--search-seeds is for a search: give --lr-grid as well")
     if len(single) > 1:
         raise ValueError("--lr takes one rate; for several give --lr-grid")
+    cluster = _cluster(on, address, gpus)
     comparison = lab.Comparison(
         task=task,
         methods=lab.load_methods(methods),
@@ -99,7 +101,7 @@ def compare(
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), signal.default_int_handler)
     try:
-        results = _run(comparison, folder, console, processes, threads)
+        results = _run(comparison, folder, console, processes, threads, cluster)
         written = lab.write_report(folder).resolve()
         print_results(console, results)
         console.print(f"Report: {plain(str(written))}", highlight=False, soft_wrap=True)
@@ -109,7 +111,14 @@ def compare(
         raise typer.Exit(130) from None
 
 
-def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int, threads: int) -> lab.Results:
+def _run(
+    comparison: lab.Comparison,
+    out: Path,
+    console: Console,
+    processes: int,
+    threads: int,
+    cluster: lab.RayCluster | None,
+) -> lab.Results:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -132,12 +141,20 @@ def _run(comparison: lab.Comparison, out: Path, console: Console, processes: int
                 progress.update(lines[job.file], completed=part)
 
         results = lab.run_comparison(
-            comparison, out, command=_command(), processes=processes, threads=threads, watch=watch
+            comparison, out, command=_command(), processes=processes, threads=threads, on=cluster, watch=watch
         )
     console.print(
         f"{results.total.runs} runs in {plain(str(out))}, {duration(time.monotonic() - began)}", highlight=False
     )
     return results
+
+
+def _cluster(on: str, address: str, gpus: float) -> lab.RayCluster | None:
+    if on not in ("processes", "ray"):
+        raise ValueError(f"--on takes processes or ray; got {on!r}")
+    if on == "processes" and (address or gpus):
+        raise ValueError("--address and --gpus are for Ray: give --on ray as well")
+    return lab.RayCluster(address or None, gpus) if on == "ray" else None
 
 
 def _doing(job: Job) -> str:

@@ -14,6 +14,7 @@ from lehr.lab.metric import TOKEN_LOSS as TOKEN_LOSS
 from lehr.lab.metric import Criterion as Criterion
 from lehr.lab.metric import MeanOverExamples as MeanOverExamples
 from lehr.lab.metric import Metric as Metric
+from lehr.lab.on_ray import RayCluster as RayCluster
 from lehr.lab.report import read_results as read_results
 from lehr.lab.report import write_report as write_report
 from lehr.lab.results import BudgetShare as BudgetShare

@@ -9,6 +9,7 @@ from pathlib import Path
 from lehr.lab.comparison import Comparison
 from lehr.lab.loop import Trainable
 from lehr.lab.methods import Competitor, load_methods
+from lehr.lab.on_ray import RayCluster
 from lehr.lab.report import write_report
 from lehr.lab.results import Results
 from lehr.lab.run import Settings
@@ -32,6 +33,7 @@ def compare(
     out: str | Path | None = None,
     processes: int | None = None,
     threads: int = 1,
+    on: RayCluster | None = None,
     watch: Watcher = lambda under_way, done, total: None,
 ) -> Results:
     """Train every method with every seed under the same budget, and say which won and how sure that is.
@@ -53,6 +55,7 @@ def compare(
         processes: how many runs to make at a time, in processes that find the task by its name; None makes them one
             after the other in this one, the only way for an object.
         threads: how many threads a run gets.
+        on: the Ray on which to make the runs, on this machine or a cluster; it finds the task by its name too.
         watch: is given the progress.
 
     Raises:
@@ -83,7 +86,9 @@ def compare(
     command = f"lab.compare({comparison.title!r}, {said})"
 
     def made(folder: Path) -> Results:
-        return run_comparison(comparison, folder, command=command, processes=processes, threads=threads, watch=watch)
+        return run_comparison(
+            comparison, folder, command=command, processes=processes, threads=threads, on=on, watch=watch
+        )
 
     if out is None:
         with tempfile.TemporaryDirectory(prefix="lehr-") as folder:

@@ -11,11 +11,12 @@ from lehr.lab.failures import told
 from lehr.lab.files import write_text
 from lehr.lab.folder import alone_in
 from lehr.lab.loop import Trainable
+from lehr.lab.on_ray import OnRay, Order, RayCluster
 from lehr.lab.records import read_run
 from lehr.lab.results import Results
 from lehr.lab.run import Run
 from lehr.lab.tasks import TASKS, code_of, load_task
-from lehr.lab.workers import InProcesses, InThisProcess, Maker, Watcher, undisturbed
+from lehr.lab.workers import InProcesses, InThisProcess, Maker, Watcher, cores, undisturbed
 
 MOST_PROCESSES: Final = 512
 MOST_THREADS: Final = 1024
@@ -29,6 +30,7 @@ def run_comparison(
     task: Trainable | None = None,
     processes: int | None = None,
     threads: int = 1,
+    on: RayCluster | None = None,
     watch: Watcher = lambda under_way, done, total: None,
 ) -> Results:
     """Make every run that `out` does not hold yet, and write `results.json`.
@@ -42,6 +44,8 @@ def run_comparison(
             to 512; None makes them one after the other in this process, with the same results, which is the only way
             for an object.
         threads: how many threads a run gets, from 1 to 1,024.
+        on: the Ray on which to make the runs instead, which finds the task by its name too; there `processes` is how
+            many it makes at a time where it is started for them, and None as many as there are cores.
         watch: is given the progress.
 
     Raises:
@@ -52,10 +56,11 @@ def run_comparison(
     given = task if task is not None else None if isinstance(comparison.task, str) else comparison.task
     _check("processes", processes, MOST_PROCESSES)
     _check("threads", threads, MOST_THREADS)
-    if given is not None and processes is not None:
+    if given is not None and (processes is not None or on is not None):
+        what = f"processes={processes}" if on is None else f"on={on}"
         raise ValueError(
-            f"processes={processes} needs a task that other processes can find, a name such as 'mine.py:make_task'; "
-            "leave processes out, and the object is trained in this process"
+            f"{what} needs a task that other processes can find, a name such as 'mine.py:make_task'; "
+            f"leave {what.partition('=')[0]} out, and the object is trained in this process"
         )
     out, name = Path(out).absolute(), _absolute(comparison.title)
     # here, before processes start: errors are told once, and caches are full
@@ -67,13 +72,14 @@ def run_comparison(
         code = code_of(comparison.title) if given is None else told("the task", workload.likeness)
         data = told(f"the data of {comparison.title}", workload.fingerprint)
     setting = comparison.setting(code, data, chosen)
-    make: Maker = (
-        InThisProcess(workload, settings, setting, threads)
-        if processes is None
-        else InProcesses(
-            name, comparison.data and str(Path(comparison.data).absolute()), settings, setting, processes, threads
-        )
-    )
+    folder = comparison.data and str(Path(comparison.data).absolute())
+    make: Maker
+    if on is not None:
+        make = OnRay(Order.here(name, folder, settings, setting, threads), on, processes or cores())
+    elif processes is None:
+        make = InThisProcess(workload, settings, setting, threads)
+    else:
+        make = InProcesses(name, folder, settings, setting, processes, threads)
     metric = chosen.criterion
     with alone_in(out) as runs:
 
