@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from formulas import EXAMPLES
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -54,6 +55,12 @@ def draw_all(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, expressions in (("shapes", SHAPES), ("cycles", CYCLES), ("recipes", RECIPES), ("operators", OPERATORS)):
         _gallery(expressions).savefig(folder / f"{name}.svg")
+    for name, expression in EXAMPLES.items():
+        _curve(expression).savefig(folder / f"{name}.svg")
+    for name, draw in {"learn": _learn, "methods": _methods, "reference": _reference}.items():
+        figure = Figure(figsize=(4.6, 2.3), layout="constrained")
+        draw(figure.add_subplot())
+        figure.savefig(folder / f"card-{name}.svg")
     _rebudgeting().savefig(folder / "rebudget.svg")
     _freezing().savefig(folder / "freezing.svg")
     _tuning().savefig(folder / "tuning.svg")
@@ -71,6 +78,57 @@ def _gallery(expressions: list[str], columns: int = 3) -> Figure:
         axes.set_title(expression, fontsize=7.5, family="monospace", color=INK)
         _calm(axes)
     return figure
+
+
+def _curve(expression: str) -> Figure:
+    figure = Figure(figsize=(5.2, 1.9), layout="constrained")
+    axes = figure.add_subplot()
+    progress = np.linspace(0.0, 1.0, 1200, endpoint=False)
+    axes.plot(progress, lehr.parse_schedule(expression)(progress), color=ACCENT, linewidth=2)
+    axes.set(xlim=(0, 1), ylim=(0, 1.05), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+    axes.set(xlabel="share of the budget p", ylabel="factor f(p)")
+    axes.set_title(expression, fontsize=8.5, family="monospace", color=INK)
+    _calm(axes)
+    return figure
+
+
+def _learn(axes: Axes) -> None:
+    """Three schedules, as values that combine."""
+    progress = np.linspace(0.0, 1.0, 600, endpoint=False)
+    for expression, colour in {
+        "Linear().after_warmup(0.1)": ACCENT,
+        "Constant().then(Cosine(), at=0.6)": OTHER,
+        "Triangular(cycles=4) * Linear()": "#2a9d8f",
+    }.items():
+        axes.plot(progress, lehr.parse_schedule(expression)(progress), color=colour, linewidth=2, label=expression)
+    axes.set(xlim=(0, 1), ylim=(0, 1.5), yticks=[0, 0.5, 1], xlabel="share of the budget", ylabel="factor")
+    axes.legend(fontsize=6.5, frameon=False, loc="upper center", prop={"family": "monospace", "size": 6.5})
+    _calm(axes)
+
+
+def _methods(axes: Axes) -> None:
+    """What the tuner makes of a start that is much too low."""
+    rates, _ = _tuned(start=1e-5)
+    axes.plot(np.linspace(0.0, 1.0, len(rates)), rates, color=ACCENT, linewidth=2)
+    axes.axhline(1e-5, color=OTHER, linewidth=1.2, linestyle="--")
+    axes.annotate("where it was told to start", (0.98, 1.25e-5), color=OTHER, fontsize=7, ha="right")
+    axes.set(yscale="log", ylim=(5e-6, 1), xlim=(0, 1), xlabel="share of the budget", ylabel="rate of LRTuner()")
+    _calm(axes)
+
+
+def _reference(axes: Axes, layers: int = 6) -> None:
+    """Layers that anneal to zero one after the other."""
+    model = torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(layers)))
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.5, how="linear", scale_lr=False)
+    progress = np.linspace(0.0, 1.0, 400)
+    for index, (schedule, end) in enumerate(zip(plan.schedules, plan.ends, strict=True)):
+        kept = progress <= end
+        colour = colormaps["viridis"](0.9 * index / (layers - 1))
+        axes.plot(progress[kept], schedule(progress[kept]), color=colour, linewidth=2)
+    axes.set(
+        xlim=(0, 1), ylim=(0, 1.05), yticks=[0, 0.5, 1], xlabel="share of the budget", ylabel="FreezeOut, by layer"
+    )
+    _calm(axes)
 
 
 def _rebudgeting() -> Figure:
