@@ -25,8 +25,17 @@ project = "lehr"
 author = "The lehr developers"
 copyright = "2026, the lehr developers"  # noqa: A001 - Sphinx's name
 release = lehr.__version__
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx_design"]
-autodoc_mock_imports = ["lightning", "transformers"]  # which are not there to build the docs
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_design",
+]
+autodoc_mock_imports = [
+    "lightning",
+    "transformers",
+]  # which are not there to build the docs
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 nb_execution_mode = "force"
@@ -46,23 +55,42 @@ autodoc_typehints_format = "short"
 napoleon_use_rtype = False
 
 
-def _formulas(app: object, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+def _formulas(
+    app: object, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
     """Show the indented formulas of docstrings as mathematics, and a schedule's curve before its own."""
     for index in range(len(lines) - 1, 0, -1):
         before = next((line for line in reversed(lines[:index]) if line.strip()), "")
-        if lines[index].startswith("    ") and not lines[index - 1].strip() and not before.startswith("    "):
+        if (
+            lines[index].startswith("    ")
+            and not lines[index - 1].strip()
+            and not before.startswith("    ")
+        ):
             if name not in FORMULAS:
                 lines[index:index] = ["::", ""]
                 continue
-            end = next((k for k in range(index, len(lines)) if not lines[k].startswith("    ")), len(lines))
+            end = next(
+                (
+                    k
+                    for k in range(index, len(lines))
+                    if not lines[k].startswith("    ")
+                ),
+                len(lines),
+            )
             lines[index:end] = _mathematics(name)
-    if name in EXAMPLES and ".. math::" not in lines:  # recipes, whose docstrings compose
+    if (
+        name in EXAMPLES and ".. math::" not in lines
+    ):  # recipes, whose docstrings compose
         at = next((k for k, line in enumerate(lines) if not line.strip()), len(lines))
         lines[at:at] = ["", *_mathematics(name)]
 
 
 def _mathematics(name: str) -> list[str]:
-    picture = [f".. image:: /_pictures/{name}.svg", f"   :alt: {EXAMPLES[name]}", ""] if name in EXAMPLES else []
+    picture = (
+        [f".. image:: /_pictures/{name}.svg", f"   :alt: {EXAMPLES[name]}", ""]
+        if name in EXAMPLES
+        else []
+    )
     return [*picture, ".. math::", "", f"   {FORMULAS[name]}", ""]
 
 
@@ -73,7 +101,9 @@ def _inline(writer: Any, node: Any) -> None:
 
 
 def _block(writer: Any, node: Any) -> None:
-    writer.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    writer.body.append(
+        f'<div class="math">{convert(node.astext(), display="block")}</div>'
+    )
     raise SkipNode
 
 

@@ -42,7 +42,11 @@ class Gaps:
         """Of the t-test that the mean is `against`."""
         t = (self.mean - against) / (self.sd / math.sqrt(self.n))
         below = float(stats.t.cdf(t, self.n - 1))
-        return {"less": below, "greater": 1.0 - below, "two-sided": 2.0 * min(below, 1.0 - below)}[alternative]
+        return {
+            "less": below,
+            "greater": 1.0 - below,
+            "two-sided": 2.0 * min(below, 1.0 - below),
+        }[alternative]
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,11 @@ class Row:
         if self.kind == "ahead":
             return self.gaps.p()
         above = self.gaps.p(-self.margin, "greater")
-        return above if self.kind == "no worse" else max(above, self.gaps.p(self.margin, "less"))
+        return (
+            above
+            if self.kind == "no worse"
+            else max(above, self.gaps.p(self.margin, "less"))
+        )
 
     @property
     def p_against(self) -> float | None:
@@ -100,7 +108,11 @@ def verdict(row: Row, p: float | None, p_against: float | None) -> str:
     if p < LEVEL and (row.kind != "ahead" or row.gaps.mean > 0.0):
         return "holds"
     if p_against < LEVEL:
-        return "more than that" if row.kind == "equal" and row.gaps.mean > 0.0 else "contradicted"
+        return (
+            "more than that"
+            if row.kind == "equal" and row.gaps.mean > 0.0
+            else "contradicted"
+        )
     return "cannot tell"
 
 
@@ -110,8 +122,13 @@ def tested(rows: Sequence[Row]) -> list[tuple[Row, float | None, str]]:
     for system in dict.fromkeys(row.system for row in rows):
         mine = {str(k): row for k, row in enumerate(rows) if row.system == system}
         for_it = holm({k: row.p for k, row in mine.items() if row.p is not None})
-        against = holm({k: row.p_against for k, row in mine.items() if row.p_against is not None})
-        found += [(row, for_it.get(k), verdict(row, for_it.get(k), against.get(k))) for k, row in mine.items()]
+        against = holm(
+            {k: row.p_against for k, row in mine.items() if row.p_against is not None}
+        )
+        found += [
+            (row, for_it.get(k), verdict(row, for_it.get(k), against.get(k)))
+            for k, row in mine.items()
+        ]
     return found
 
 
@@ -129,26 +146,54 @@ def _budgeted() -> Iterable[Row]:
         "tinyshakespeare": ("transformer, Tiny Shakespeare, 300 updates", 1.0, "nats"),
     }
     published = {
-        0.01: ("linear beats step at 1 % of the budget", "30.6 against 20.4 % (ImageNet, ResNet-18)"),
+        0.01: (
+            "linear beats step at 1 % of the budget",
+            "30.6 against 20.4 % (ImageNet, ResNet-18)",
+        ),
         0.1: ("linear beats step at 10 % of the budget", "62.3 against 59.5 % (same)"),
-        1.0: ("linear ties with step at the whole budget", "69.3 against 69.3 % (same)"),
+        1.0: (
+            "linear ties with step at the whole budget",
+            "69.3 against 69.3 % (same)",
+        ),
     }
     for share, (claim, numbers) in published.items():
         for task, (ours, scale, unit) in tasks.items():
-            row = next(row for row in summary[task]["linear_against_step"] if row["share"] == share)
+            row = next(
+                row
+                for row in summary[task]["linear_against_step"]
+                if row["share"] == share
+            )
             gaps = Gaps(row["n"], scale * row["gap"]["mean"], scale * row["gap"]["sd"])
             kind: Kind = "equal" if share == 1.0 else "ahead"
             margin = 0.05 if unit == "nats" else 1.0
-            yield Row("Budgeted training", claim, numbers, ours, record, gaps, kind, margin, unit)
+            yield Row(
+                "Budgeted training",
+                claim,
+                numbers,
+                ours,
+                record,
+                gaps,
+                kind,
+                margin,
+                unit,
+            )
 
 
 def _mlrsnet() -> Iterable[Row]:
     record = "2026-11-22_mlr-snet"
     runs = {
-        (one["job"]["world"], one["job"]["kind"], one["job"]["method"], one["job"]["seed"]): one["run"]["test"]
+        (
+            one["job"]["world"],
+            one["job"]["kind"],
+            one["job"]["method"],
+            one["job"]["seed"],
+        ): one["run"]["test"]
         for one in _runs(record)
     }
-    homes = {"fashion": "CNN, Fashion-MNIST, 300 updates", "resnet": "ResNet-8, CIFAR-10, 300 updates"}
+    homes = {
+        "fashion": "CNN, Fashion-MNIST, 300 updates",
+        "resnet": "ResNet-8, CIFAR-10, 300 updates",
+    }
     others = {
         "network": "Fashion-MNIST with a ResNet",
         "dataset": "CIFAR-10 with a CNN",
@@ -157,25 +202,54 @@ def _mlrsnet() -> Iterable[Row]:
 
     def gaps(world: str, one: tuple[str, str], other: tuple[str, str]) -> Gaps:
         scale = -1.0 if world == "text" else 100.0
-        return Gaps.of([scale * (runs[world, *one, seed] - runs[world, *other, seed]) for seed in SEEDS])
+        return Gaps.of(
+            [
+                scale * (runs[world, *one, seed] - runs[world, *other, seed])
+                for seed in SEEDS
+            ]
+        )
 
     claim = "meta-trained at home, it beats step decay"
     for kind in ("plain", "momentum"):
         for world, ours in homes.items():
             found = gaps(world, (kind, "mlrsnet"), (kind, "multistep"))
             said = f"{ours}, SGD {'without' if kind == 'plain' else 'with'} momentum"
-            yield Row("MLR-SNet", claim, "about 94.5 against 93.8 % (CIFAR-10, ResNet-18)", said, record, found)
+            yield Row(
+                "MLR-SNet",
+                claim,
+                "about 94.5 against 93.8 % (CIFAR-10, ResNet-18)",
+                said,
+                record,
+                found,
+            )
     claim = "the released networks, carried over, beat a tuned schedule"
     for world, ours in {**homes, **others}.items():
         text = world == "text"
-        found = gaps(world, ("clipped" if text else "plain", "published"), ("adamw" if text else "momentum", "linear"))
-        numbers = "about 91.3 against 89.4 % (ShuffleNetV2), 74.7 against 75.9 % (ImageNet)"
-        yield Row("MLR-SNet", claim, numbers, ours, record, found, unit="nats" if text else "points")
+        found = gaps(
+            world,
+            ("clipped" if text else "plain", "published"),
+            ("adamw" if text else "momentum", "linear"),
+        )
+        numbers = (
+            "about 91.3 against 89.4 % (ShuffleNetV2), 74.7 against 75.9 % (ImageNet)"
+        )
+        yield Row(
+            "MLR-SNet",
+            claim,
+            numbers,
+            ours,
+            record,
+            found,
+            unit="nats" if text else "points",
+        )
 
 
 def _cyclical() -> Iterable[Row]:
     short, long = "2026-11-22_clr-cifar10", "2026-11-26_clr-published-length"
-    runs = {(one["method"], one["seed"]): 100.0 * one["test"] for one in _runs(short, "scale-5_*.json")}
+    runs = {
+        (one["method"], one["seed"]): 100.0 * one["test"]
+        for one in _runs(short, "scale-5_*.json")
+    }
     claims: list[tuple[str, str, str, str, Kind]] = [
         ("triangular = fixed", "triangular", "fixed", "the cycle comes as far in 2/7 of the updates", "equal"),
         ("exp > triangular", "exp", "triangular", "plain decay from the cycle's highest rate beats the cycle", "ahead"),
@@ -190,10 +264,28 @@ def _cyclical() -> Iterable[Row]:
     at_length = _json(summary)["claims"] if summary.exists() else {}
     for name, one, other, claim, kind in claims:
         gaps = Gaps.of([runs[one, seed] - runs[other, seed] for seed in SEEDS])
-        yield Row("Cyclical rates", claim, numbers[name], "the same, a fifth of the length", short, gaps, kind, 1.0)
+        yield Row(
+            "Cyclical rates",
+            claim,
+            numbers[name],
+            "the same, a fifth of the length",
+            short,
+            gaps,
+            kind,
+            1.0,
+        )
         found = at_length.get(name)
         gaps_there = Gaps(found["n"], found["gap"], found["sd"]) if found else None
-        yield Row("Cyclical rates", claim, numbers[name], "the same, whole length", long, gaps_there, kind, 1.0)
+        yield Row(
+            "Cyclical rates",
+            claim,
+            numbers[name],
+            "the same, whole length",
+            long,
+            gaps_there,
+            kind,
+            1.0,
+        )
 
 
 def _freezeout() -> Iterable[Row]:
@@ -201,15 +293,41 @@ def _freezeout() -> Iterable[Row]:
     summary = _json(RECORDS / record / "summary.json")
     cubic, linear = (f"FreezeOut(t0=0.8, how='{how}'" for how in ("cubic", "linear"))
     for network, method, claim, numbers in (
-        ("densenet", f"{cubic}, scale_lr=True)", "up to 20 % faster within 3 % of the error", "20 % (DenseNet)"),
-        ("resnet", f"{cubic}, scale_lr=True)", "20 % faster at no loss", "20 % (ResNet)"),
-        ("densenet", f"{linear}, scale_lr=False)", "10 % faster at no loss", "10 % (DenseNet)"),
-        ("resnet", f"{linear}, scale_lr=False)", "10 % faster at no loss", "10 % (DenseNet)"),
+        (
+            "densenet",
+            f"{cubic}, scale_lr=True)",
+            "up to 20 % faster within 3 % of the error",
+            "20 % (DenseNet)",
+        ),
+        (
+            "resnet",
+            f"{cubic}, scale_lr=True)",
+            "20 % faster at no loss",
+            "20 % (ResNet)",
+        ),
+        (
+            "densenet",
+            f"{linear}, scale_lr=False)",
+            "10 % faster at no loss",
+            "10 % (DenseNet)",
+        ),
+        (
+            "resnet",
+            f"{linear}, scale_lr=False)",
+            "10 % faster at no loss",
+            "10 % (DenseNet)",
+        ),
     ):
         row = next(row for row in summary[network]["rows"] if row["method"] == method)
         gaps = Gaps(row["n"], -row["gap"]["mean"], row["gap"]["sd"])
-        margin = 0.03 * summary[network]["full"]["error"]["mean"] if "within" in claim else 1.0
-        ours = f"{network}, CIFAR-10, 1,000 updates; predicted to save {row['predicted']:.0%}".replace("%", " %")
+        margin = (
+            0.03 * summary[network]["full"]["error"]["mean"]
+            if "within" in claim
+            else 1.0
+        )
+        ours = f"{network}, CIFAR-10, 1,000 updates; predicted to save {row['predicted']:.0%}".replace(
+            "%", " %"
+        )
         yield Row("FreezeOut", claim, numbers, ours, record, gaps, "no worse", margin)
 
 
@@ -224,17 +342,36 @@ def _tuner() -> Iterable[Row]:
     }.items():
         best = summary[task]["best_tuned"]
         scale, unit = (-1.0, "nats") if task == "tinyshakespeare" else (100.0, "points")
-        runs = [one for one in _runs(record, f"{task}_*.json") if one["job"]["seed"] in SEEDS]
+        runs = [
+            one
+            for one in _runs(record, f"{task}_*.json")
+            if one["job"]["seed"] in SEEDS
+        ]
         whole = [one for one in runs if one["job"]["share"] == 1.0]
 
         def mean(method: str, seed: int, whole: Sequence[Any] = tuple(whole)) -> float:
             return fmean(
-                one["run"]["test"] for one in whole if one["job"]["method"] == method and one["job"]["seed"] == seed
+                one["run"]["test"]
+                for one in whole
+                if one["job"]["method"] == method and one["job"]["seed"] == seed
             )
 
-        gaps = Gaps.of([scale * (mean("lrtuner", seed) - mean(best, seed)) for seed in SEEDS])
-        claim, numbers = "untuned, it beats the tuned baseline", "+0.2 points (ImageNet, ResNet-50)"
-        yield Row("LRTuner", claim, numbers, f"{ours}; best of five: {best}", record, gaps, unit=unit)
+        gaps = Gaps.of(
+            [scale * (mean("lrtuner", seed) - mean(best, seed)) for seed in SEEDS]
+        )
+        claim, numbers = (
+            "untuned, it beats the tuned baseline",
+            "+0.2 points (ImageNet, ResNet-50)",
+        )
+        yield Row(
+            "LRTuner",
+            claim,
+            numbers,
+            f"{ours}; best of five: {best}",
+            record,
+            gaps,
+            unit=unit,
+        )
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -246,8 +383,16 @@ def table(rows: Sequence[Row]) -> str:
     for row, p, said in tested(rows):
         gaps = row.gaps
         shown = "" if gaps is None else _shown(row, gaps)
-        needed = pairs_needed(gaps.sd, abs(gaps.mean)) if gaps and row.kind == "ahead" else None
-        more = f"{needed}" if gaps and said == "cannot tell" and needed and needed > gaps.n else ""
+        needed = (
+            pairs_needed(gaps.sd, abs(gaps.mean))
+            if gaps and row.kind == "ahead"
+            else None
+        )
+        more = (
+            f"{needed}"
+            if gaps and said == "cannot tell" and needed and needed > gaps.n
+            else ""
+        )
         cells = (
             row.system, row.claim, row.published, f"{row.ours} (`{row.record}`)", shown, str(gaps.n) if gaps else "",
             "" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001", f"**{said}**", more,
@@ -276,26 +421,65 @@ def lost(rows: Sequence[Row]) -> str:
 
 def _shown(row: Row, gaps: Gaps) -> str:
     digits = 3 if row.unit == "nats" else 2
-    margin = {"ahead": "", "equal": f", margin ±{row.margin:.3g}", "no worse": f", margin -{row.margin:.3g}"}[row.kind]
+    margin = {
+        "ahead": "",
+        "equal": f", margin ±{row.margin:.3g}",
+        "no worse": f", margin -{row.margin:.3g}",
+    }[row.kind]
     return f"{gaps.mean:+.{digits}f} ± {gaps.sd:.{digits}f} {row.unit}{margin}"
 
 
 def by_budget() -> Figure:
     """Test accuracy on CIFAR-10 against the share of the budget, from the record of schedules by budget."""
-    summary = _json(RECORDS / "2026-11-22_schedules-by-budget" / "summary.json")["cifar10"]["methods"]
+    summary = _json(RECORDS / "2026-11-22_schedules-by-budget" / "summary.json")[
+        "cifar10"
+    ]["methods"]
     shares = ["1%", "5%", "10%", "25%", "50%", "100%"]
-    best = {share: max(rows[share]["mean"] for rows in summary.values()) for share in shares}
+    best = {
+        share: max(rows[share]["mean"] for rows in summary.values()) for share in shares
+    }
     figure = Figure(figsize=(7.2, 3.3), layout="constrained")
     axes = figure.add_subplot()
-    styles = {"knee": "#2a9d8f", "linear": "#2456a6", "cosine": "#e9a23b", "step": "#d1495b", "constant": "#7a828e"}
+    styles = {
+        "knee": "#2a9d8f",
+        "linear": "#2456a6",
+        "cosine": "#e9a23b",
+        "step": "#d1495b",
+        "constant": "#7a828e",
+    }
     for method, colour in styles.items():
-        means = np.array([100.0 * (summary[method][share]["mean"] - best[share]) for share in shares])
-        errors = np.array(
-            [100.0 * summary[method][share]["sd"] / math.sqrt(summary[method][share]["n"]) for share in shares]
+        means = np.array(
+            [100.0 * (summary[method][share]["mean"] - best[share]) for share in shares]
         )
-        axes.plot(range(len(shares)), means, color=colour, linewidth=2, marker="o", markersize=4, label=method)
-        axes.fill_between(range(len(shares)), means - errors, means + errors, color=colour, alpha=0.12, linewidth=0)
-    axes.set(xlabel="share of the budget, to which each schedule is fitted", ylabel="points behind the best of eleven")
+        errors = np.array(
+            [
+                100.0
+                * summary[method][share]["sd"]
+                / math.sqrt(summary[method][share]["n"])
+                for share in shares
+            ]
+        )
+        axes.plot(
+            range(len(shares)),
+            means,
+            color=colour,
+            linewidth=2,
+            marker="o",
+            markersize=4,
+            label=method,
+        )
+        axes.fill_between(
+            range(len(shares)),
+            means - errors,
+            means + errors,
+            color=colour,
+            alpha=0.12,
+            linewidth=0,
+        )
+    axes.set(
+        xlabel="share of the budget, to which each schedule is fitted",
+        ylabel="points behind the best of eleven",
+    )
     axes.set_xticks(range(len(shares)), [share.replace("%", " %") for share in shares])
     axes.grid(color="#e3e6eb")
     axes.spines[["top", "right"]].set_visible(False)
@@ -313,7 +497,11 @@ def write_all(folder: Path) -> None:
     """Write the parts of pages that say what was measured."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = headlines()
-    for name, text in (("headlines", table(rows)), ("tally", tally(rows)), ("lost", lost(rows))):
+    for name, text in (
+        ("headlines", table(rows)),
+        ("tally", tally(rows)),
+        ("lost", lost(rows)),
+    ):
         (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
 
