@@ -51,7 +51,8 @@ def pooled() -> Iterator[tuple[float, float]]:
         run = json.loads(path.read_text(encoding="utf-8"))
         for tool in ("lehr", "torch-lr-finder"):
             for name, trained in run.get(tool, {}).get("trained", {}).items():
-                groups.setdefault((run["task"], tool, name), []).append(trained["test"])
+                if trained["test"] is not None:
+                    groups.setdefault((run["task"], tool, name), []).append(trained["test"])
         if run.get("run", {}).get("test") is None or "job" not in run or run["job"].get("share", 1.0) != 1.0:
             continue
         job = run["job"]
@@ -71,10 +72,10 @@ def known() -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_means_are_those_of_a_record(page: Path, known: list[tuple[float, float]]) -> None:
-    for mean, sd in re.findall(r"(\d+\.\d+) ± (\d+\.\d+)", page.read_text(encoding="utf-8")):
-        digits, spread = len(mean.partition(".")[2]), len(sd.partition(".")[2])
+    for mean, sd in re.findall(r"([+-]?\d+\.\d+) ± (\d+\.\d+)", page.read_text(encoding="utf-8")):
+        sign, digits, spread = "+" if mean[0] in "+-" else "", *(len(text.partition(".")[2]) for text in (mean, sd))
         assert any(
-            f"{scale * one:.{digits}f}" == mean and f"{scale * other:.{spread}f}" == sd
+            f"{scale * one:{sign}.{digits}f}" == mean and f"{scale * other:.{spread}f}" == sd
             for one, other in known
             for scale in (1.0, 100.0)
         ), f"{page.name}: no record has {mean} ± {sd}"
