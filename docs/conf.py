@@ -32,10 +32,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_design",
 ]
-autodoc_mock_imports = [
-    "lightning",
-    "transformers",
-]  # which are not there to build the docs
+autodoc_mock_imports = ["lightning", "transformers"]  # not there to build the docs
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 nb_execution_mode = "force"
@@ -107,14 +104,25 @@ def _block(writer: Any, node: Any) -> None:
     raise SkipNode
 
 
+def _public(app: Any, env: Any, node: Any, text: Any) -> Any:
+    """The public name of a type that an annotation names by the module it is made in."""
+    target = str(node.get("reftarget", ""))
+    if not target.startswith("lehr."):
+        return None
+    domain, name = env.get_domain("py"), target.rpartition(".")[2]
+    found = [full for full in domain.objects if full.rpartition(".")[2] == name]
+    if len(found) != 1:
+        return text if node.get("reftype") == "class" else None  # a type without a page
+    kind, document = node["reftype"], node.get("refdoc", "")
+    return domain.resolve_xref(env, document, app.builder, kind, found[0], node, text)
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", _formulas, priority=400)  # before napoleon
+    app.connect("missing-reference", _public)
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
 
 
 # bases and annotations outside this package
-nitpick_ignore_regex = [
-    (r"py:.*", r"(torch|collections|abc|typing|optimizer).*"),
-    (r"py:class", r"(ABC|Values|optional)"),
-]
+nitpick_ignore_regex = [(r"py:.*", r"(?!lehr\b).*")]
 suppress_warnings = ["config.cache"]
