@@ -375,30 +375,42 @@ def _tuner() -> Iterable[Row]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows as a page's table."""
-    lines = [
-        "| system | what was claimed | published | ours | difference | n | p | verdict | seeds needed |",
-        "|---|---|---|---|---:|---:|---:|---|---:|",
-    ]
-    for row, p, said in tested(rows):
-        gaps = row.gaps
-        shown = "" if gaps is None else _shown(row, gaps)
-        needed = (
-            pairs_needed(gaps.sd, abs(gaps.mean))
-            if gaps and row.kind == "ahead"
-            else None
+    """The rows as tables, one a system."""
+    parts = []
+    for system in dict.fromkeys(row.system for row in rows):
+        mine = [row for row in rows if row.system == system]
+        records = " and ".join(
+            f"`records/{one}`" for one in dict.fromkeys(row.record for row in mine)
         )
-        more = (
-            f"{needed}"
-            if gaps and said == "cannot tell" and needed and needed > gaps.n
-            else ""
+        lines = [
+            "| claim | verdict | published | ours | difference | n | p | seeds needed |",
+            "|---|---|---|---|---:|---:|---:|---:|",
+            *(_line(*found) for found in tested(mine)),
+        ]
+        parts.append(
+            "\n".join([f"## {system}", "", f"Runs: {records}.", "", *lines, ""])
         )
-        cells = (
-            row.system, row.claim, row.published, f"{row.ours} (`{row.record}`)", shown, str(gaps.n) if gaps else "",
-            "" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001", f"**{said}**", more,
-        )  # fmt: skip
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(parts)
+
+
+def _line(row: Row, p: float | None, said: str) -> str:
+    gaps = row.gaps
+    needed = (
+        pairs_needed(gaps.sd, abs(gaps.mean)) if gaps and row.kind == "ahead" else None
+    )
+    cells = (
+        row.claim,
+        f"**{said}**",
+        row.published,
+        row.ours,
+        "" if gaps is None else _shown(row, gaps),
+        str(gaps.n) if gaps else "",
+        "" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001",
+        f"{needed}"
+        if gaps and said == "cannot tell" and needed and needed > gaps.n
+        else "",
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def tally(rows: Sequence[Row]) -> str:
