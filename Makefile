@@ -50,7 +50,7 @@ docs: .venv/installed-dev
 	$(BIN)/sphinx-build --nitpicky docs docs/_build/html
 
 clean:
-	rm -rf .venv .venv-integrations docs/_build docs/_pictures demo
+	rm -rf .venv .venv-integrations docs/_build docs/_pictures docs/_evidence demo
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lehr import lab
 from lehr.__main__ import main
 
 
@@ -60,8 +61,11 @@ def test_compare_end_to_end(
 ) -> None:
     out = tmp_path / "out"
     arguments = ("compare", "--methods", "linear,Cosine().after_warmup(0.1)", "--budget", "2ep", "--seeds", "2")
-    assert lehr(monkeypatch, *arguments, "--out", str(out), "--lr-grid", "0.1,0.05") == 0
+    claim = ("--claim", "linear > Cosine().after_warmup(0.1)")
+    assert lehr(monkeypatch, *arguments, "--out", str(out), "--lr-grid", "0.1,0.05", *claim) == 0
     shown = capsys.readouterr().out
+    finding = lab.examine(lab.read_results(out), [claim[1]])[0]
+    assert finding.sentence(lab.ACCURACY.criterion) in " ".join(shown.split())
     assert "Test accuracy after 2ep" in shown
     assert str(out / "report.html") in shown
     assert sorted(path.name for path in out.iterdir()) == [".lock", "report.html", "results.json", "runs"]
@@ -111,6 +115,8 @@ def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
         (("compare", "--lr", "1", "--lr-grid", "1,2"), "--lr and --lr-grid exclude each other"),
         (("compare", "--out", "/dev/null/results"), "/dev/null/results"),
         (("compare", "--data", "/nowhere", "--task", "cifar10"), "--data: there is no folder /nowhere"),
+        (("compare", "--claim", "linear"), 'a claim names two methods, as in "knee > linear"'),
+        (("compare", "--claim", "knee > linear"), "--claim: 'knee' is not among the methods linear,"),
         (("compare", "--seeds", "0"), "seeds"),
         (("compare", "--seeds", "100000000"), "a comparison has at most 100,000"),
         (("compare", "--lr-grid", "0.1", "--search-seeds", "100000000"), "a comparison has at most 100,000"),

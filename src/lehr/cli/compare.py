@@ -59,6 +59,12 @@ def compare(
     data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
     evaluations: Annotated[int, typer.Option(min=1, help="How often a run is validated.")] = 20,
     bf16: Annotated[bool, typer.Option("--bf16", help="bfloat16 autocast; pays on processors that have it.")] = False,
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='What you want to show, such as "knee > linear", and how many seeds that would need; may be repeated.'
+        ),
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = cores(),
     threads: Annotated[int, typer.Option(min=1, help="Threads a run.")] = 1,
     on: Annotated[
@@ -93,6 +99,11 @@ def compare(
         shares=_shares(budgets, seeds),
         search_seeds=search_seeds,
     )
+    claims = [lab.Claim.parse(text) for text in claim or ()]
+    names = [method.name for method in comparison.methods]
+    for name in (name for one in claims for name in (one.better, one.worse)):
+        if name not in names:
+            raise ValueError(f"--claim: {name!r} is not among the methods {', '.join(names)}; name it in --methods")
     folder = Path(out or f"lehr-{(task.rpartition(':')[0] and Path(task.rpartition(':')[0]).stem) or task}")
     console = Console()
     if bf16 and "AVX512" not in torch.backends.cpu.get_cpu_capability():
@@ -104,6 +115,8 @@ def compare(
         results = _run(comparison, folder, console, processes, threads, cluster)
         written = lab.write_report(folder).resolve()
         print_results(console, results)
+        for finding in lab.examine(results, claims):
+            console.print(plain(finding.sentence(results.metric)), highlight=False)
         console.print(f"Report: {plain(str(written))}", highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing

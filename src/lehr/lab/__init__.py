@@ -1,5 +1,8 @@
 """The lab: which schedule gets the most out of a budget, measured fairly on your task. Needs `lehr[lab]`."""
 
+from lehr.lab.claims import Claim as Claim
+from lehr.lab.claims import Finding as Finding
+from lehr.lab.claims import examine as examine
 from lehr.lab.comparison import Comparison as Comparison
 from lehr.lab.data import Data as Data
 from lehr.lab.data import split as split
@@ -36,10 +39,12 @@ from lehr.lab.training_task import TrainingTask as TrainingTask
 __all__ = [
     "ACCURACY",
     "BudgetShare",
+    "Claim",
     "Comparison",
     "Criterion",
     "Data",
     "Evaluation",
+    "Finding",
     "MEAN_SQUARED_ERROR",
     "METHODS",
     "MeanOverExamples",
@@ -56,6 +61,7 @@ __all__ = [
     "Task",
     "TrainingTask",
     "compare",
+    "examine",
     "find",
     "load_methods",
     "load_task",
