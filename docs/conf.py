@@ -32,7 +32,12 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_design",
 ]
-autodoc_mock_imports = ["jax", "keras", "lightning", "transformers"]  # not there to build the docs
+autodoc_mock_imports = [
+    "jax",
+    "keras",
+    "lightning",
+    "transformers",
+]  # not there to build the docs
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 nb_execution_mode = "force"
