@@ -18,7 +18,7 @@ test: .venv/installed-dev
 
 # The leaves for other people's trainers, with the real ones, in an environment of their own.
 integrations: .venv-integrations/installed
-	folder=$$(mktemp -d); WANDB_MODE=offline WANDB_SILENT=true WANDB_DIR=$$folder MLFLOW_ALLOW_FILE_STORE=true \
+	folder=$$(mktemp -d); KERAS_BACKEND=jax TRACKIO_DIR=$$folder WANDB_MODE=offline WANDB_SILENT=true WANDB_DIR=$$folder MLFLOW_ALLOW_FILE_STORE=true \
 		MLFLOW_TRACKING_URI=file:$$folder/mlruns \
 		.venv-integrations/bin/python -m pytest -q -n 0 -W ignore tests/integrations src/lehr/integrations docs/trainers.md \
 		docs/experiments.md
@@ -51,7 +51,7 @@ docs: .venv/installed-dev
 	$(BIN)/sphinx-build --nitpicky docs docs/_build/html
 
 clean:
-	rm -rf .venv .venv-integrations docs/_build docs/_pictures demo
+	rm -rf .venv .venv-integrations docs/_build docs/_pictures docs/_evidence demo
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -64,11 +64,14 @@ clean:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,dev]'
 	touch $@ .venv/installed-lab
 
-# torch first, so that nothing pulls another one.
+# torch first, so that nothing pulls another one; timm would pull torchvision, and trackio an older Pillow.
 .venv-integrations/installed: pyproject.toml constraints.txt constraints-integrations.txt
 	$(PYTHON) -m venv .venv-integrations
 	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--constraint constraints-integrations.txt --editable '.[lab]' hypothesis pytest pytest-benchmark pytest-xdist sybil \
-		accelerate hydra-core lightning mlflow-skinny optuna pytorch-ignite tensorboard transformers wandb
+		--constraint constraints-integrations.txt --editable '.[lab,keras,lightning,optax,ray,transformers]' \
+		hypothesis pytest pytest-benchmark pytest-xdist sybil hydra-core mlflow-skinny optuna pytorch-ignite \
+		tensorboard wandb
+	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--constraint constraints-integrations.txt gradio_client timm trackio
 	touch $@

@@ -22,8 +22,8 @@ hypothesis.settings.load_profile("lehr")
 torch.set_num_threads(1)
 
 ROOMS = (
-    lehr, lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy, lehr.scheduler,
-    lehr.schedules, lehr.state, lehr.training, lehr.trials, lehr.tuning,
+    lehr, lehr.autopilot, lehr.budget, lehr.cyclical, lehr.freezing, lehr.learned, lehr.mlrsnet, lehr.policy,
+    lehr.scheduler, lehr.schedules, lehr.state, lehr.training, lehr.trials, lehr.tuning,
 )  # fmt: skip
 
 ONE_WORKER = (".md", "freezing/test_data_parallel.py")
@@ -36,7 +36,9 @@ def missing(*packages: str) -> bool:
 
 
 NEEDS = {
+    "src/lehr/integrations/keras.py": ("keras", "jax"),
     "src/lehr/integrations/lightning.py": ("lightning",),
+    "src/lehr/integrations/optax.py": ("jax", "optax"),
     "src/lehr/integrations/transformers.py": ("transformers", "accelerate"),
     "tests/integrations/two_processes.py": ("lightning",),
 }

@@ -23,7 +23,7 @@ import lehr
 from lehr import lab
 from lehr.lab import deep_models, models
 from lehr.lab.files import write_json
-from lehr.lab.loop import Loop
+from lehr.lab.loop import Workload
 from lehr.lab.records import environment
 
 HERE = Path(__file__).parent
@@ -58,7 +58,7 @@ class Job(NamedTuple):
 
 
 @cache
-def task(network: str) -> lab.Task:
+def workload(network: str) -> Workload:
     known = lab.load_task("cifar10")
     return lab.Task(
         model=NETWORKS[network],
@@ -68,14 +68,14 @@ def task(network: str) -> lab.Task:
             model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
         ),
         batch_size=BATCH,
-    )
+    ).workload()
 
 
 def savings(network: str, method: str) -> float:
     """The share of time that the plan is predicted to save."""
     if method == "cosine":
         return 0.0
-    loop = Loop(task(network), task(network).load(), 0)
+    loop = workload(network).loop(0)
     plan = lab.load_methods(method)[0].policy(loop)
     assert isinstance(plan, lehr.FreezeOut)
     return lehr.freeze_savings(loop.model, loop.example(), plan).time
@@ -85,12 +85,11 @@ def train(job: Job) -> str:
     if job.file.exists():
         return f"{job.file.name}: there already"
     torch.set_num_threads(1)
-    chosen = task(job.network)
     method = lab.load_methods(job.method)[0]
     lr = job.lr if job.lr is not None else rates()[job.network]
     settings = lab.Settings(f"{UPDATES}steps", evaluations=4)
     run = lab.train(
-        chosen, chosen.load(), method, settings, job.seed, lr, share=job.share, look_at_test=job.seed < SEARCH
+        workload(job.network), method, settings, job.seed, lr, share=job.share, look_at_test=job.seed < SEARCH
     )
     write_json(
         job.file,

@@ -20,6 +20,7 @@ import torch
 
 from lehr import lab
 from lehr.lab.files import write_json
+from lehr.lab.loop import Workload
 from lehr.lab.records import environment
 
 HERE = Path(__file__).parent
@@ -55,15 +56,15 @@ class Job(NamedTuple):
 
 
 @cache
-def task(name: str) -> lab.Task:
-    return lab.load_task(name)
+def workload(name: str) -> Workload:
+    return lab.load_task(name).workload()
 
 
 def train(job: Job) -> dict[str, object]:
     if not job.file.exists():
-        chosen, search = task(job.task), job.seed >= SEARCH
+        search = job.seed >= SEARCH
         run = lab.train(
-            chosen, chosen.load(), lab.load_methods(job.method)[0],
+            workload(job.task), lab.load_methods(job.method)[0],
             lab.Settings(TASKS[job.task][0], evaluations=1 if search else 8), job.seed, job.lr,
             share=job.share, look_at_test=not search,
         )  # fmt: skip
@@ -78,7 +79,7 @@ def best(name: str, method: str) -> float:
 
     For linear the whole grid; for the others linear's best and its neighbours, and on while the best is at an end.
     """
-    sign = 1.0 if task(name).metric.higher_is_better else -1.0
+    sign = 1.0 if workload(name).criterion.higher_is_better else -1.0
     grid = TASKS[name][1]
 
     def score(lr: float) -> float:

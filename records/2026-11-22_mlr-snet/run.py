@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from worlds import WORLDS, data_of, gamma_of, published, task_of
+from worlds import WORLDS, gamma_of, published, task_of
 
 import lehr
 from lehr import lab
@@ -111,10 +111,10 @@ def train(job: Job) -> str:
     if job.file.exists():
         return f"{job.file.name}: there already"
     torch.set_num_threads(1)
-    task, data = task_of(job.world, job.kind), data_of(job.world)
+    task = task_of(job.world, job.kind)
     settings = lab.Settings(task.budget, evaluations=2)
     began = time.monotonic()
-    run = lab.train(task, data, method_of(job), settings, job.seed, job.lr, look_at_test=job.seed < SEARCH)
+    run = lab.train(task.workload(), method_of(job), settings, job.seed, job.lr, look_at_test=job.seed < SEARCH)
     weights = WEIGHTS.get(job.method, lambda: "")()
     kept = {"job": job._asdict(), "weights": weights, "run": asdict(run), "environment": environment()}
     write_json(job.file, kept, indent=None)
@@ -186,7 +186,7 @@ def untuned() -> list[tuple[str, str, str]]:
 
 def chosen(world: str, kind: str, method: str) -> float:
     """The rate that is best on validation."""
-    higher = task_of(world, kind).metric.higher_is_better
+    higher = task_of(world, kind).criterion.higher_is_better
     scores = {}
     for lr in GRIDS[kind]:
         value = json.loads(Job(world, kind, method, SEARCH, lr).file.read_text())["run"]["validation"]

@@ -14,6 +14,7 @@ import io
 import json
 import time
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import lehr
 from lehr import lab
 from lehr.lab.files import write_json
-from lehr.lab.loop import Loop
 from lehr.lab.records import environment
+from lehr.lab.tensors import TensorLoop, TensorWorkload
 
 HERE = Path(__file__).parent
 TASKS = {"digits": "10ep", "fashion-mnist": "300steps", "cifar10-quick": "300steps", "tinyshakespeare": "300steps"}
@@ -33,7 +34,14 @@ NAMES = {"lehr": ("valley", "edge / 3"), "torch-lr-finder": ("suggestion",)}
 LOW, HIGH, STEPS, SEEDS = 1e-5, 10.0, 100, 3
 
 
-def state(loop: Loop) -> dict[str, Any]:
+@cache
+def workload_of(name: str) -> TensorWorkload:
+    task = lab.load_task(name)
+    assert isinstance(task, lab.Task)
+    return task.workload()
+
+
+def state(loop: TensorLoop) -> dict[str, Any]:
     return {
         "model": deepcopy(loop.model.state_dict()),
         "optimizer": deepcopy(loop.optimizer.state_dict()),
@@ -51,7 +59,7 @@ def same(one: Any, two: Any) -> bool:
     return bool(one == two)
 
 
-def plain(loop: Loop) -> float:
+def plain(loop: TensorLoop) -> float:
     """Seconds for as many updates without any test."""
     began = time.perf_counter()
     for _ in range(STEPS):
@@ -59,11 +67,11 @@ def plain(loop: Loop) -> float:
     return time.perf_counter() - began
 
 
-def ours(loop: Loop) -> lehr.RangeTestResult:
+def ours(loop: TensorLoop) -> lehr.RangeTestResult:
     return lehr.range_test(loop.training, low=LOW, high=HIGH, steps=STEPS)
 
 
-def theirs(loop: Loop, data: lab.Data) -> tuple[float | None, int]:
+def theirs(loop: TensorLoop, data: lab.Data) -> tuple[float | None, int]:
     from torch_lr_finder import LRFinder
 
     loader = DataLoader(TensorDataset(*data.train), batch_size=loop.task.batch_size, shuffle=True, drop_last=True)
@@ -79,12 +87,11 @@ def theirs(loop: Loop, data: lab.Data) -> tuple[float | None, int]:
 
 
 def one(task_name: str, seed: int) -> dict[str, Any]:
-    task = lab.load_task(task_name)
-    data = task.load()
+    workload = workload_of(task_name)
     row: dict[str, Any] = {"task": task_name, "seed": seed, "environment": environment()}
-    row["plain_seconds"] = plain(Loop(task, data, seed))
+    row["plain_seconds"] = plain(workload.loop(seed))
     for tool in ("lehr", "torch-lr-finder"):
-        loop = Loop(task, data, seed)
+        loop = workload.loop(seed)
         before = state(loop)
         began = time.perf_counter()
         if tool == "lehr":
@@ -92,7 +99,7 @@ def one(task_name: str, seed: int) -> dict[str, Any]:
             made = len(found.rates)
             suggestions = {name: rate for name, rate in found.suggestions().items() if rate is not None}
         else:
-            suggestion, made = theirs(loop, data)
+            suggestion, made = theirs(loop, workload.data)
             suggestions = {} if suggestion is None else {"suggestion": suggestion}
         seconds = time.perf_counter() - began
         after = state(loop)
@@ -109,7 +116,6 @@ def one(task_name: str, seed: int) -> dict[str, Any]:
 
 def train_from(row: dict[str, Any]) -> bool:
     """Train from the suggestions of a row that are not trained from yet; whether there were any."""
-    task = lab.load_task(row["task"])
     wanted = []
     for tool, names in NAMES.items():
         kept = row[tool]["suggestions"]
@@ -118,7 +124,7 @@ def train_from(row: dict[str, Any]) -> bool:
     missing = [(trained, name, rate) for trained, name, rate in wanted if name not in trained]
     for trained, name, rate in missing:
         settings = lab.Settings(TASKS[row["task"]], 4)
-        run = lab.train(task, task.load(), lab.METHODS["linear"], settings, row["seed"], rate)
+        run = lab.train(workload_of(row["task"]), lab.METHODS["linear"], settings, row["seed"], rate)
         trained[name] = {"lr": rate, "test": run.test, "validation": run.validation}
     return bool(missing)
 

@@ -2,6 +2,11 @@
 
 import typing as _typing
 
+from lehr.autopilot import Autopilot as Autopilot
+from lehr.autopilot import FitResult as FitResult
+from lehr.autopilot import RateChoice as RateChoice
+from lehr.autopilot import find_rate as find_rate
+from lehr.autopilot import fit as fit
 from lehr.budget import Budget as Budget
 from lehr.cyclical import CyclicLR as CyclicLR
 from lehr.cyclical import plan_cycles as plan_cycles
@@ -38,10 +43,8 @@ from lehr.state import Batches as Batches
 from lehr.state import Checkpoints as Checkpoints
 from lehr.state import RandomState as RandomState
 from lehr.state import untouched as untouched
-from lehr.training import FitResult as FitResult
 from lehr.training import Probe as Probe
 from lehr.training import Training as Training
-from lehr.training import fit as fit
 from lehr.trials import NoSuggestion as NoSuggestion
 from lehr.trials import RangeTestResult as RangeTestResult
 from lehr.trials import plan as plan
@@ -54,6 +57,7 @@ if _typing.TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Autopilot",
     "Batches",
     "Budget",
     "BudgetWarning",
@@ -80,6 +84,7 @@ __all__ = [
     "Probe",
     "RandomState",
     "RangeTestResult",
+    "RateChoice",
     "Rex",
     "Schedule",
     "Scheduler",
@@ -87,6 +92,7 @@ __all__ = [
     "Training",
     "Triangular",
     "WarmRestarts",
+    "find_rate",
     "fit",
     "freeze_savings",
     "knee",

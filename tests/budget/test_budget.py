@@ -25,6 +25,7 @@ from strategies import budgets
         ("1e9tok", Budget(tokens=1_000_000_000)),
         ("50000 samples", Budget(samples=50_000)),
         ("90s", Budget(seconds=90)),
+        ("500ba", Budget(steps=500)),
         ("30min", Budget(seconds=1_800)),
         ("1.5h", Budget(seconds=5_400)),
         ("2d", Budget(seconds=172_800)),

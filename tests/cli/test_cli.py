@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lehr import lab
 from lehr.__main__ import main
 
 
@@ -60,8 +61,11 @@ def test_compare_end_to_end(
 ) -> None:
     out = tmp_path / "out"
     arguments = ("compare", "--methods", "linear,Cosine().after_warmup(0.1)", "--budget", "2ep", "--seeds", "2")
-    assert lehr(monkeypatch, *arguments, "--out", str(out), "--lr-grid", "0.1,0.05") == 0
+    claim = ("--claim", "linear > Cosine().after_warmup(0.1)")
+    assert lehr(monkeypatch, *arguments, "--out", str(out), "--lr-grid", "0.1,0.05", *claim) == 0
     shown = capsys.readouterr().out
+    finding = lab.examine(lab.read_results(out), [claim[1]])[0]
+    assert finding.sentence(lab.ACCURACY.criterion) in " ".join(shown.split())
     assert "Test accuracy after 2ep" in shown
     assert str(out / "report.html") in shown
     assert sorted(path.name for path in out.iterdir()) == [".lock", "report.html", "results.json", "runs"]
@@ -99,16 +103,17 @@ def test_a_folder_of_trainings_by_options_from_a_file(
     Path("mine/helper.py").write_text("raise SystemExit  # it is read, not run\n")
     Path("compare.yaml").write_text(
         "task: mine\nbudget: 10ep\nseeds: 2\nmethods:\n  - linear\n  - Steps(at=(0.5, 0.75))\nprocesses: 1\n"
-        "lr-grid: [0.01, 0.02]\n"
+        "lr-grid: [0.01, 0.02]\nclaim: [linear > Steps(at=(0.5, 0.75))]\n"
     )
     assert lehr(monkeypatch, "compare", "--config", "compare.yaml", "--budget", "3steps", "--out", "out") == 0
     shown = capsys.readouterr().out
+    assert shown.count("linear > Steps(at=(0.5, 0.75)): ") == 2  # each task has its findings
     assert shown.count("Test accuracy after 3steps") == 2
     assert shown.index("fast") < shown.index("All tasks") < shown.rindex("Steps(at=(0.5, 0.75))")
     assert sorted(path.name for path in Path("out").iterdir()) == ["fast", "slow"]
     assert len(list(Path("out/slow/runs").iterdir())) == 8
     for text, said in (
-        ("budgett: 3", "has the option 'budgett'; there are accumulate, budget"),
+        ("budgett: 3", "has the option 'budgett'; there are accumulate, address, budget"),
         ("- 3", "must hold options by name"), ("a: [", "is no YAML"), ("budget: {a: 1}", "must say budget as a text"),
     ):  # fmt: skip
         Path("compare.yaml").write_text(text)
@@ -151,6 +156,15 @@ def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
         (("compare", "--lr", "1", "--lr-grid", "1,2"), "--lr and --lr-grid exclude each other"),
         (("compare", "--out", "/dev/null/results"), "/dev/null/results"),
         (("compare", "--data", "/nowhere", "--task", "cifar10"), "--data: there is no folder /nowhere"),
+        (("compare", "--claim", "linear"), 'a claim names two methods, as in "knee > linear"'),
+        (("compare", "--claim", "knee > linear"), "--claim: 'knee' is not among the methods linear,"),
+        (("compare", "--on", "dask"), "--on takes processes or ray; got 'dask'"),
+        (("compare", "--gpus", "1"), "--address and --gpus are for Ray: give --on ray as well"),
+        (
+            ("compare", "--on", "ray", "--devices", "cpu:0,cpu:1"),
+            "device=cpu:0, cpu:1 is for processes of this machine",
+        ),
+        (("compare", "--on", "ray", "--processes-per-device", "2"), "on Ray, --gpus 0.5 lets two runs share a GPU"),
         (("compare", "--seeds", "0"), "seeds"),
         (("compare", "--seeds", "100000000"), "a comparison has at most 100,000"),
         (("compare", "--lr-grid", "0.1", "--search-seeds", "100000000"), "a comparison has at most 100,000"),

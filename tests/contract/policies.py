@@ -74,6 +74,7 @@ POLICIES: dict[str, Maker] = {
     "layers that freeze, warmed up": lambda model: (
         lehr.FreezeOut(lehr.layers_of(model), t0=0.3, max_events=1) * lehr.Constant().after_warmup(0.2)
     ),
+    "guarded": lambda model: lehr.autopilot.Guarded(lehr.Linear().after_warmup(0.2)),
     "learned from the budget": lambda model: lehr.LearnedSchedule(_wild()),
     "learned": lambda model: lehr.MLRSNet(*_networks(2), gamma=lehr.mlrsnet.PublishedGamma(classes=2)),
     "learned, with a tail": lambda model: lehr.MLRSNet(*_networks(1)) * lehr.Linear(),

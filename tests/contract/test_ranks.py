@@ -46,6 +46,9 @@ def _work(rank: int, folder: str) -> None:
             run.run(STEPS // 2)
             found[f"{name}, {accumulate} batches an update"] = [*run.rates, run.weights().tolist()]
 
+    choice = lehr.find_rate(Run(POLICIES["schedule"], accumulate=2, rank=rank).training, "300steps", search=0.5)
+    found["rates that were tried"] = [choice.rate, *[(trial.rate, trial.loss) for trial in choice.trials]]
+
     time = [100.0 * rank]  # clocks that started at other times and run at other speeds
 
     def now() -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -33,7 +32,7 @@ def _deep(levels: int = 5_000) -> list[Any]:
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, -5, 3, 7.5, -0.5, 1e-300, 1e30, -1e30, 1e300, 2**63, 10**400, -(10**400), float("nan"),
     float("inf"), -float("inf"), "", "x", "1", "Linear()", "é" * 1_000_000, b"bytes", [], [1.0], [[]], (), {}, {"a": 1},
-    {3: 4}, [float("nan")] * 3, [-1.0] * 3, [1e308] * 3, _deep(), {1, 2}, object, torch.tensor(-5.0),
+    {3: 4}, [float("nan")] * 3, [-1.0] * 3, [1e308] * 3, _deep, {1, 2}, object, torch.tensor(-5.0),
     torch.tensor(float("nan")), torch.zeros(7), torch.zeros(1, 6), torch.full((1, 6), float("inf")), torch.zeros(3),
     torch.zeros(0), torch.zeros(1).expand(2**33), torch.zeros(2, dtype=torch.int64), torch.ones(2).to_sparse(),
     torch.zeros(7, device="meta"), torch.zeros(1, dtype=torch.complex64),
@@ -84,10 +83,8 @@ def spoil(state: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
         elif kind == "swap":
             holder[last] = deepcopy(_at(state, _one_of(options, data)))
         else:
-            value = _one_of(VALUES, data)
-            with suppress(RecursionError):
-                value = deepcopy(value)  # which the next change may change
-            holder[last] = value
+            value = _one_of(VALUES, data)  # made anew each time, since the next change may change it
+            holder[last] = _deep() if value is _deep else deepcopy(value)
     return spoilt
 
 

@@ -128,6 +128,8 @@ def test_a_function_makes_the_task_and_other_processes_find_it(tmp_path: Path) -
     assert of_runs(here) == of_runs(there)
     with pytest.raises(ValueError, match="needs a function that other processes can find, on the top level of a file"):
         lehr.compare(lambda: task(batch_size=4), "linear", seeds=1, processes=1)
+    with pytest.raises(ValueError, match="on=RayCluster.* needs a function that other processes can find"):
+        lehr.compare(lambda: task(batch_size=4), "linear", seeds=1, on=lab.RayCluster())
     with pytest.raises(ValueError, match="broken.. failed: KeyError"):
         lehr.compare(broken, "linear", seeds=1)
     with pytest.raises(TypeError, match="task must be a name"):

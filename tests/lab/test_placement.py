@@ -14,6 +14,7 @@ from lab import any_training as trainings
 from lab.small import task
 from lehr import lab
 from lehr.lab.failures import ran_out_of_memory
+from lehr.lab.on_ray import Order
 from lehr.lab.placement import devices
 from lehr.lab.report import csv_of, render
 
@@ -136,7 +137,7 @@ def test_processes_share_the_devices(tmp_path: Path) -> None:
     results = lab.compare(name, "linear,cosine", budget="5steps", seeds=1, processes=2, device=["cpu:0", "cpu:1"])
     assert {run.failure for run in results.runs} == {"out of memory on cpu:0: full", "out of memory on cpu:1: full"}
     assert results.setting.placement.device == "cpu"
-    with pytest.raises(ValueError, match="devices=cpu:0, cpu:1 needs processes"):
+    with pytest.raises(ValueError, match="device=cpu:0, cpu:1 needs processes"):
         lab.compare("digits", "linear", seeds=1, device="cpu:0,cpu:1")
 
 
@@ -169,6 +170,32 @@ def test_devices_that_are_not_here_are_refused(monkeypatch: pytest.MonkeyPatch) 
     for text in ("", "cpu,cuda", "auto,cuda"):
         with pytest.raises(ValueError, match="device"):
             devices(text)
+
+
+def test_a_run_on_a_cluster_computes_where_it_has_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    auto, none, some = lab.Placement(), lab.RayCluster(), lab.RayCluster(gpus=0.5)
+    for here, there in (("cpu", "cuda"), ("cuda", "cuda"), ("xpu", "xpu")):
+        monkeypatch.setattr("lehr.lab.on_ray.accelerator", lambda here=here: here)
+        assert (none.place(auto), some.place(auto)) == ("cpu", there)
+    assert some.place(lab.Placement("cpu")) == "cpu"
+    with pytest.raises(ValueError, match="Ray says which GPU a run gets; give device=cuda"):
+        some.place(lab.Placement("cuda:1"))
+    with pytest.raises(ValueError, match="a run on Ray sees no GPU unless it gets one; give gpus"):
+        none.place(lab.Placement("cuda"))
+    with pytest.raises(
+        ValueError, match="device=cuda:0, cuda:1 is for processes of this machine; on Ray give one kind"
+    ):
+        lab.compare("digits", "linear", seeds=1, device=["cuda:0", "cuda:1"], on=some, processes=2)
+
+
+def test_other_machines_find_the_file_of_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    setting = lab.Comparison("digits", lab.load_methods("linear"), lab.Settings()).setting(None, "0", lab.Settings())
+    for name, inside in (
+        (f"{tmp_path}/mine.py:make_task", "mine.py:make_task"), (f"{tmp_path}/book.txt", "book.txt"),
+        ("/there/mine.py:make_task", "/there/mine.py:make_task"), ("cifar10/resnet18", "cifar10/resnet18"),
+    ):  # fmt: skip
+        assert Order.here(name, None, lab.Settings(), setting, 1).inside == inside
 
 
 def test_runs_on_another_kind_of_device_are_of_another_comparison() -> None:

@@ -18,7 +18,7 @@ from lehr import lab
 from lehr.lab import plots
 from lehr.lab.decisions import decisions
 from lehr.lab.files import write_text
-from lehr.lab.report import csv_of, duration, power, render
+from lehr.lab.report import csv_of, duration, power, render, undecided
 
 
 class Page(HTMLParser):
@@ -149,6 +149,16 @@ def test_runs_that_failed_come_first_and_power_is_told() -> None:
     assert said.startswith("With 3 seeds and the spread of these differences (sd ")
     assert "is likely to pass for a tie" in said
     assert power(found({"linear": [0.9], "cosine": [0.8]})) is None
+
+
+def test_ties_say_how_many_seeds_would_decide_them() -> None:
+    told = found({"linear": [0.90, 0.92, 0.91], "cosine": [0.91, 0.88, 0.91], "step": [0.5, 0.51, 0.52]})
+    said = undecided(told)
+    assert said is not None
+    needed = lab.examine(told, ["linear > cosine"])[0].needed
+    assert said.startswith(f"3 seeds cannot tell linear from cosine ({needed} seeds): ")
+    assert said in " ".join(render(told).split())
+    assert undecided(found({"linear": [0.9, 0.91], "step": [0.5, 0.51]})) is None
 
 
 def test_results_read_again_are_the_same() -> None:

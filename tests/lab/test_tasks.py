@@ -154,7 +154,7 @@ def test_images_in_folders_are_a_task(tmp_path: Path) -> None:
         for label, colour in (("red", (220, 30, 30)), ("green", (30, 220, 30))):
             (tmp_path / part / label).mkdir(parents=True)
             for i in range(count):
-                Picture.new("RGB", (40 + i, 50), colour).save(tmp_path / part / label / f"{i}.png")
+                Picture.new("RGB", (40 + i, 50), colour).save(tmp_path / part / label / f"ILSVRC2012_val_{i}.png")
     mine = image_folder(str(tmp_path), "small", size=32, batch_size=8, workers=0)
     loop = mine.workload().loop(0)
     images, labels = next(loop.training.batches)

@@ -17,6 +17,7 @@ _SUFFIXES: Final[dict[str, tuple[Unit, float]]] = {
     "step": ("steps", 1),
     "steps": ("steps", 1),
     "st": ("steps", 1),
+    "ba": ("steps", 1),  # Composer's batches
     "ep": ("epochs", 1),
     "epoch": ("epochs", 1),
     "epochs": ("epochs", 1),

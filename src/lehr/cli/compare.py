@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import signal
@@ -23,13 +22,8 @@ from lehr.cli.tables import plain, print_overview, print_results
 from lehr.lab.comparison import Job
 from lehr.lab.placement import Precision, devices
 from lehr.lab.report import duration
-from lehr.lab.tasks import TEXTS, with_network
-
-
-def _cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
+from lehr.lab.tasks import file_of, with_network
+from lehr.lab.workers import cores
 
 DEFAULT_METHODS = "linear,cosine,step,one_cycle,rex,constant"
 
@@ -85,6 +79,12 @@ def compare(
     ] = "fp32",
     compile: Annotated[bool, typer.Option("--compile", help="Compile the networks.")] = False,  # noqa: A002
     accumulate: Annotated[int, typer.Option(min=1, help="Batches whose gradients make one update.")] = 1,
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='What you want to show, such as "knee > linear", and how many seeds that would need; may be repeated.'
+        ),
+    ] = None,
     processes: Annotated[
         int, typer.Option(min=0, help="Runs at a time; 0: one for each core, or as --processes-per-device says.")
     ] = 0,
@@ -92,6 +92,13 @@ def compare(
         int, typer.Option(min=1, help="Runs at a time on each accelerator, unless --processes says how many.")
     ] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Threads a run.")] = 1,
+    on: Annotated[
+        str, typer.Option(help="Where to make runs: processes of this machine, or ray (pip install 'lehr[ray]').")
+    ] = "processes",
+    address: Annotated[
+        str, typer.Option(help="Of a Ray cluster; else RAY_ADDRESS, and else Ray is started on this machine.")
+    ] = "",
+    gpus: Annotated[float, typer.Option(min=0.0, help="GPUs a run gets on Ray; 0.25 lets four share one.")] = 0.0,
     config: Annotated[
         str,
         typer.Option(
@@ -115,14 +122,18 @@ def compare(
         raise ValueError("--lr takes one rate; for several give --lr-grid")
     places = devices(device)
     placement = lab.Placement(places[0], cast("Precision", precision), compile, accumulate)
+    cluster = _cluster(on, address, gpus, processes_per_device)
     on_cpu = placement.at.type == "cpu"
-    workers = processes or (_cores() if on_cpu else len(places) * processes_per_device)
+    workers = processes or (cores() if cluster is not None or on_cpu else len(places) * processes_per_device)
     whole = task not in lab.TASKS and Path(task).is_dir()
     names = lab.tasks_in(task) if whole else [with_network(task, network)]
     if whole and network:
         raise ValueError("--network is for one image task; leave it out for a folder of your own")
+    competitors = lab.load_methods(methods)
+    claims = _claims(claim or (), [method.name for method in competitors])
     console = Console()
-    if on_cpu and placement.half is not None and "AVX512" not in torch.backends.cpu.get_cpu_capability():
+    weak = cluster is None and on_cpu and "AVX512" not in torch.backends.cpu.get_cpu_capability()
+    if weak and placement.half is not None:
         console.print(
             f"This processor has no instructions for it, so --precision {precision} will be slower than fp32."
         )
@@ -133,7 +144,7 @@ def compare(
     for name in names:
         comparison = lab.Comparison(
             task=name,
-            methods=lab.load_methods(methods),
+            methods=competitors,
             settings=lab.Settings(budget, evaluations, placement),
             seeds=seeds,
             lr_grid=rates,
@@ -144,9 +155,11 @@ def compare(
         )
         folder = _folder(name, out, whole)
         try:
-            results = _run(comparison, folder, console, workers, threads, places)
+            results = _run(comparison, folder, console, workers, threads, places, cluster)
             written = lab.write_report(folder).resolve()
             print_results(console, results)
+            for finding in lab.examine(results, claims):
+                console.print(plain(finding.sentence(results.metric)), highlight=False)
             console.print(f"Report: {plain(str(written))}", highlight=False, soft_wrap=True)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing
@@ -159,13 +172,19 @@ def compare(
 
 def _folder(name: str, out: str, whole: bool) -> Path:
     """Where the runs of a task go; those of a folder of tasks each into a folder of their own."""
-    file = name.rpartition(":")[0] or (name if name.endswith(TEXTS) else "")
-    called = Path(file).stem if file else name.replace("/", "-")
+    file = file_of(name)
+    called = file.stem if file else name.replace("/", "-")
     return Path(out or "lehr") / called if whole else Path(out or f"lehr-{called}")
 
 
 def _run(
-    comparison: lab.Comparison, out: Path, console: Console, processes: int, threads: int, places: Sequence[str]
+    comparison: lab.Comparison,
+    out: Path,
+    console: Console,
+    processes: int,
+    threads: int,
+    places: Sequence[str],
+    cluster: lab.RayCluster | None,
 ) -> lab.Results:
     columns = (
         TextColumn("{task.description}"),
@@ -189,12 +208,31 @@ def _run(
                 progress.update(lines[job.file], completed=part)
 
         results = lab.run_comparison(
-            comparison, out, command=_command(), processes=processes, threads=threads, places=places, watch=watch
-        )
+            comparison, out, command=_command(), processes=processes, threads=threads, places=places, on=cluster,
+            watch=watch,
+        )  # fmt: skip
     console.print(
         f"{results.total.runs} runs in {plain(str(out))}, {duration(time.monotonic() - began)}", highlight=False
     )
     return results
+
+
+def _cluster(on: str, address: str, gpus: float, processes_per_device: int) -> lab.RayCluster | None:
+    if on not in ("processes", "ray"):
+        raise ValueError(f"--on takes processes or ray; got {on!r}")
+    if on == "processes" and (address or gpus):
+        raise ValueError("--address and --gpus are for Ray: give --on ray as well")
+    if on == "ray" and processes_per_device > 1:
+        raise ValueError("--processes-per-device is for processes; on Ray, --gpus 0.5 lets two runs share a GPU")
+    return lab.RayCluster(address or None, gpus) if on == "ray" else None
+
+
+def _claims(texts: Sequence[str], names: Sequence[str]) -> list[lab.Claim]:
+    claims = [lab.Claim.parse(text) for text in texts]
+    for name in (name for one in claims for name in (one.better, one.worse)):
+        if name not in names:
+            raise ValueError(f"--claim: {name!r} is not among the methods {', '.join(names)}; name it in --methods")
+    return claims
 
 
 def _doing(job: Job) -> str:

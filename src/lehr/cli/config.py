@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,20 @@ def from_file(context: typer.Context, path: str) -> str:
         path: of the file; empty for none.
     """
     if path:
-        known = {option.name or "" for option in context.command.params} - {"config", "help"}
-        context.default_map = {**(context.default_map or {}), **options_in(Path(path), known)}
+        options = {option.name or "": option for option in context.command.params}
+        known = options.keys() - {"config", "help"}
+        repeated = {name for name in known if getattr(options[name], "multiple", False)}
+        context.default_map = {**(context.default_map or {}), **options_in(Path(path), known, repeated)}
     return path
 
 
-def options_in(path: Path, known: set[str]) -> dict[str, Any]:
+def options_in(path: Path, known: Iterable[str], repeated: Iterable[str] = ()) -> dict[str, Any]:
     """The options of a YAML file by their names in Python; a list becomes a text with commas.
 
     Args:
         path: of the file.
         known: names that there are, with underscores.
+        repeated: those of them that may be given several times, whose lists stay lists.
 
     Raises:
         ValueError: if the file is missing, no YAML, or names an option that there is not.
@@ -40,14 +44,23 @@ def options_in(path: Path, known: set[str]) -> dict[str, Any]:
         raise ValueError(f"--config: {path} is no YAML ({' '.join(str(error).split())})") from None
     if not isinstance(said, dict):
         raise ValueError(f"--config: {path} must hold options by name, such as 'budget: 10ep'")
-    options = {str(name).replace("-", "_"): _text(path, name, value) for name, value in said.items()}
-    options = {_SPELLINGS.get(name, name): value for name, value in options.items()}
+    options = {_python(name): value for name, value in said.items()}
     if unknown := sorted(options.keys() - known):
         raise ValueError(f"--config: {path} has the option {unknown[0]!r}; there are {', '.join(sorted(known))}")
-    return options
+    return {
+        name: [_text(path, name, one) for one in (value if isinstance(value, list) else [value])]
+        if name in repeated
+        else _text(path, name, value)
+        for name, value in options.items()
+    }
 
 
 _SPELLINGS = {"devices": "device"}
+
+
+def _python(name: object) -> str:
+    plain = str(name).replace("-", "_")
+    return _SPELLINGS.get(plain, plain)
 
 
 def _text(path: Path, name: object, value: object) -> str | bool:

@@ -9,9 +9,10 @@ from typing import Any, Final, overload
 
 from torch import nn
 
-from lehr.freezing.sharding import refuse_flat_parameters, reshard
+from lehr.freezing.sharding import refuse_flat_parameters
 from lehr.freezing.trace import NEVER, Trace, trace
 from lehr.freezing.units import Named, at_depth, blocks, is_block, is_compiled, is_small, select, unwrap
+from lehr.state.sharding import reshard
 
 OTHER_PARAMETERS: Final = (
     "{}: layers are from a model that has other parameters by now ({}); call layers_of after whatever replaces or adds "

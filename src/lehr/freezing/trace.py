@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from lehr.freezing.sharding import reshard
 from lehr.state import untouched
+from lehr.state.sharding import reshard
 
 NEVER: Final = -1
 """The moment of what does not happen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,3 +43,19 @@ def check_countable(budget: lehr.Budget) -> None:
             f"Lehr: a trainer does not say how many {budget.unit} an update used; give the budget as "
             f"lehr.Budget({budget.unit}=..., {budget.unit}_per_step=...)"
         )
+
+
+def check_curve(name: str, schedule: Any, total: Any, peak: Any) -> None:
+    """Whether these make a function from updates to rates.
+
+    Raises:
+        TypeError: if `schedule` is no schedule.
+        ValueError: if `total` is no whole number above 0, or `peak` no finite one from 0.
+    """
+    if not isinstance(schedule, lehr.Schedule):
+        what = " looks at training, which only lehr.Scheduler shows it" if isinstance(schedule, lehr.Policy) else ""
+        raise TypeError(f"{name}: schedule must be a schedule such as lehr.Linear(); {schedule!r}{what or ' is none'}")
+    if isinstance(total, bool) or not isinstance(total, int) or total < 1:
+        raise ValueError(f"{name}: total must be how many updates there will be, at least 1; got {total!r}")
+    if isinstance(peak, bool) or not isinstance(peak, int | float) or not 0.0 <= peak < math.inf:
+        raise ValueError(f"{name}: peak must be a rate from 0; got {peak!r}")

@@ -1,5 +1,8 @@
 """The lab: which schedule gets the most out of a budget, measured fairly on your task. Needs `lehr[lab]`."""
 
+from lehr.lab.claims import Claim as Claim
+from lehr.lab.claims import Finding as Finding
+from lehr.lab.claims import examine as examine
 from lehr.lab.comparison import Comparison as Comparison
 from lehr.lab.data import Data as Data
 from lehr.lab.data import split as split
@@ -14,6 +17,7 @@ from lehr.lab.metric import TOKEN_LOSS as TOKEN_LOSS
 from lehr.lab.metric import Criterion as Criterion
 from lehr.lab.metric import MeanOverExamples as MeanOverExamples
 from lehr.lab.metric import Metric as Metric
+from lehr.lab.on_ray import RayCluster as RayCluster
 from lehr.lab.placement import Placement as Placement
 from lehr.lab.report import read_results as read_results
 from lehr.lab.report import write_report as write_report
@@ -37,10 +41,12 @@ from lehr.lab.training_task import TrainingTask as TrainingTask
 __all__ = [
     "ACCURACY",
     "BudgetShare",
+    "Claim",
     "Comparison",
     "Criterion",
     "Data",
     "Evaluation",
+    "Finding",
     "MEAN_SQUARED_ERROR",
     "METHODS",
     "MeanOverExamples",
@@ -49,6 +55,7 @@ __all__ = [
     "Metric",
     "Pairing",
     "Placement",
+    "RayCluster",
     "Results",
     "Run",
     "Settings",
@@ -58,6 +65,7 @@ __all__ = [
     "Task",
     "TrainingTask",
     "compare",
+    "examine",
     "find",
     "load_methods",
     "load_task",

@@ -12,6 +12,7 @@ from lehr.lab.comparison import Comparison
 from lehr.lab.failures import told
 from lehr.lab.loop import Trainable
 from lehr.lab.methods import Competitor, load_methods
+from lehr.lab.on_ray import RayCluster
 from lehr.lab.placement import Placement, Precision, devices
 from lehr.lab.report import write_report
 from lehr.lab.results import Results
@@ -39,6 +40,7 @@ def compare(
     out: str | Path | None = None,
     processes: int | None = None,
     threads: int = 1,
+    on: RayCluster | None = None,
     watch: Watcher = lambda under_way, done, total: None,
 ) -> Results:
     """Train every method with every seed under the same budget, and say which won and how sure that is.
@@ -65,6 +67,7 @@ def compare(
         processes: how many runs to make at a time, in processes that find the task by its name, or the function in its
             file; None makes them one after the other in this one, the only way for an object.
         threads: how many threads a run gets.
+        on: the Ray on which to make the runs, on this machine or a cluster; it finds the task by its name too.
         watch: is given the progress.
 
     Raises:
@@ -79,7 +82,7 @@ def compare(
     places = devices(device if isinstance(device, str) else ",".join(device))
     rates = tuple(sorted({float(rate) for rate in lr_grid}))
     comparison = Comparison(
-        task=_task(task, processes),
+        task=_task(task, processes, on),
         methods=load_methods(methods),
         settings=Settings(budget, evaluations, Placement(places[0], precision, compile, accumulate)),
         seeds=seeds,
@@ -103,7 +106,7 @@ def compare(
 
     def made(folder: Path) -> Results:
         return run_comparison(
-            comparison, folder, command=command, processes=processes, threads=threads, places=places, watch=watch
+            comparison, folder, command=command, processes=processes, threads=threads, places=places, on=on, watch=watch
         )
 
     if out is None:
@@ -114,16 +117,19 @@ def compare(
     return found
 
 
-def _task(given: Trainable | str | Callable[[], Trainable], processes: int | None) -> Trainable | str:
+def _task(
+    given: Trainable | str | Callable[[], Trainable], processes: int | None, on: RayCluster | None
+) -> Trainable | str:
     """The task, or the name by which other processes find the function that makes it."""
     if isinstance(given, str | Trainable) or not callable(given):
         return given
-    if processes is None:
+    if processes is None and on is None:
         return told(f"{getattr(given, '__name__', 'the task')}()", given)
     function = unwrap(given)
     if not isinstance(function, FunctionType) or "<" in function.__qualname__ or "." in function.__qualname__:
+        what = f"processes={processes}" if on is None else f"on={on}"
         raise ValueError(
-            f"processes={processes} needs a function that other processes can find, on the top level of a file; leave "
-            "processes out, and the task is trained in this process"
+            f"{what} needs a function that other processes can find, on the top level of a file; leave "
+            f"{what.partition('=')[0]} out, and the task is trained in this process"
         )
     return f"{function.__code__.co_filename}:{function.__qualname__}"

@@ -152,8 +152,8 @@ def _table(root: str, names: Sequence[str]) -> Any:
     found = files.find_in(root, names)
     if found is None:
         return None
-    return load_dataset(
-        "imagefolder", data_dir=str(found), split="train", drop_labels=False,
+    return load_dataset(  # every file, whatever its name: "val" in it would else make a part of its own
+        "imagefolder", data_dir=str(found), data_files="**", split="train", drop_labels=False,
         cache_dir=str(files.cache() / "huggingface"),
     )  # fmt: skip
 

@@ -64,7 +64,12 @@ class Record:
 
 def write_run(path: Path, run: Run, setting: Setting) -> None:
     """Keep a run, with the setting that made it."""
-    write_text(path, seal("run", asdict(Record(setting, here(), run))))
+    write_text(path, text_of(run, setting))
+
+
+def text_of(run: Run, setting: Setting) -> str:
+    """What the file of a run holds that was made in this process."""
+    return seal("run", asdict(Record(setting, here(), run)))
 
 
 def read_run(path: Path, setting: Setting, job: Job) -> Run:

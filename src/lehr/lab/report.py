@@ -16,11 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from lehr.lab import plots
+from lehr.lab.claims import Claim, examine
 from lehr.lab.decisions import decisions
 from lehr.lab.files import write_text
 from lehr.lab.results import Results, verdict
 from lehr.lab.sealed import read_bytes
-from lehr.lab.statistics import smallest_gap
+from lehr.lab.statistics import MOST_PAIRS, smallest_gap
 
 AGAINST_BUDGET: Final = (
     "Mean and standard deviation over the seeds. Each run's schedule is fitted to its own share of the budget; peak "
@@ -33,9 +34,6 @@ COLUMNS: Final = (
     "forward_passes", "evaluation_passes", "probe_passes",
 )  # fmt: skip
 """What the table of runs has of each."""
-
-MOST_PAIRS: Final = 10_000
-"""Beyond which no number of seeds changes the power in a way that shows."""
 
 TUNER: Final = (
     "Its decisions on the learning rate (hover for the losses), and below the best step that each probe saw: 1 is the "
@@ -110,6 +108,7 @@ def render(results: Results) -> str:
         metric=metric,
         verdict=verdict(results),
         power=power(results),
+        undecided=undecided(results),
         colours=plots.style(results.names),
         plotly=packed(get_plotlyjs()),
         figures=[(title, note, _embedded(figure)) for title, note, figure in figures if figure is not None],
@@ -140,6 +139,18 @@ def power(results: Results) -> str | None:
     return (
         f"With {results.seeds} seeds and the spread of these differences (sd {show(sd)[1:]}), a gap below {gap_shown} "
         "is likely to pass for a tie (power 80 %, one test)."
+    )
+
+
+def undecided(results: Results) -> str | None:
+    """The ties that more seeds could decide, and how many that would take; None if there are none."""
+    ties = examine(results, [Claim(str(results.best), name) for name in results.tied_with_best])
+    needed = [f"{one.claim.worse} ({one.needed:,} seeds)" for one in ties if one.needed is not None]
+    if not needed:
+        return None
+    return (
+        f"{results.seeds} seeds cannot tell {results.best} from {', '.join(needed)}: in brackets, how many would show "
+        "a gap as large as the one seen, if the spread is what these runs say (power 80 %)."
     )
 
 

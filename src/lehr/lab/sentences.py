@@ -56,7 +56,7 @@ class SentenceClassifier(nn.Module):
 
 
 def minilm_polarity(data: str | None) -> Task:
-    """MiniLM of 22.7 million weights (Wang et al. 2020) on film reviews (Pang and Lee 2005), as people tune BERT."""
+    """MiniLM of 22.6 million weights (Wang et al. 2020) on film reviews (Pang and Lee 2005), as people tune BERT."""
     return Task(
         about="film reviews for or against, a pretrained MiniLM, AdamW",
         model=partial(_classifier, data),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,9 @@ import numpy as np
 from lehr.lab.reader import Count, Positive, Share
 
 LEVEL: Final = 0.05
+
+MOST_PAIRS: Final = 10_000
+"""Beyond which no number of seeds changes the power in a way that shows, and none is asked for."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def compare(results: Mapping[str, Mapping[int, float]], best: str, *, higher_is_
             continue
         sign = 1.0 if higher_is_better else -1.0
         gaps = [sign * (results[best][seed] - values[seed]) for seed in seeds]
-        pairings[other] = (len(seeds), float(np.mean(gaps)), *_paired_test(gaps))
+        pairings[other] = (len(seeds), float(np.mean(gaps)), *paired_test(gaps))
     corrected = holm({other: p for other, (*_, p) in pairings.items() if p is not None})
     return {
         other: Pairing(n, gap, low, high, corrected.get(other), corrected.get(other, 1.0) >= LEVEL)
@@ -133,6 +137,24 @@ def smallest_gap(sd: float, n: int, power: float = 0.8) -> float:
     return float(optimize.brentq(lacking, 0.0, high)) * sd / math.sqrt(n)
 
 
+def pairs_needed(sd: float, gap: float, power: float = 0.8) -> int | None:
+    """How many pairs a paired t-test at 0.05 needs to notice the gap with that probability; None above 10,000.
+
+    The smallest n for which `smallest_gap(sd, n, power)` is no larger than the gap.
+
+    Args:
+        sd: the standard deviation of the differences, at least 0.
+        gap: to be noticed, above 0.
+        power: the share of such comparisons in which it is, above 0.05 and below 1.
+
+    >>> pairs_needed(1.0, 1.0), pairs_needed(1.0, 4.0), pairs_needed(1.0, 0.001)
+    (10, 3, None)
+    """
+    if smallest_gap(sd, MOST_PAIRS, power) > gap:
+        return None
+    return bisect_left(range(MOST_PAIRS), -gap, lo=2, key=lambda n: -smallest_gap(sd, n, power))
+
+
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """p-values corrected for testing several at once (Holm 1979): the smallest times their number, and so on down.
 
@@ -147,7 +169,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return corrected
 
 
-def _paired_test(gaps: Sequence[float]) -> tuple[float | None, float | None, float | None]:
+def paired_test(gaps: Sequence[float]) -> tuple[float | None, float | None, float | None]:
     """Confidence interval and p-value of the mean gap (paired t-test).
 
     Gaps that are all the same have no spread for a t-test; there the p-value is that of flipping signs, 2^(1 - n).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -10,12 +11,13 @@ from lehr.lab.comparison import Comparison, Job, choose_rates, results
 from lehr.lab.failures import told
 from lehr.lab.files import write_text
 from lehr.lab.folder import alone_in
-from lehr.lab.loop import Trainable
+from lehr.lab.loop import Trainable, Workload
+from lehr.lab.on_ray import OnRay, Order, RayCluster
 from lehr.lab.records import read_run
 from lehr.lab.results import Results
-from lehr.lab.run import Run
-from lehr.lab.tasks import TEXTS, code_of, load_task
-from lehr.lab.workers import InProcesses, InThisProcess, Maker, Watcher, undisturbed
+from lehr.lab.run import Run, Settings
+from lehr.lab.tasks import code_of, file_of, load_task, with_file
+from lehr.lab.workers import InProcesses, InThisProcess, Maker, Watcher, cores, undisturbed
 
 MOST_PROCESSES: Final = 512
 MOST_THREADS: Final = 1024
@@ -30,6 +32,7 @@ def run_comparison(
     processes: int | None = None,
     threads: int = 1,
     places: Sequence[str] = (),
+    on: RayCluster | None = None,
     watch: Watcher = lambda under_way, done, total: None,
 ) -> Results:
     """Make every run that `out` does not hold yet, and write `results.json`.
@@ -45,6 +48,8 @@ def run_comparison(
         threads: how many threads a run gets, from 1 to 1,024.
         places: the devices over which the processes are spread, of one kind, the first being that of the settings;
             empty for that one alone.
+        on: the Ray on which to make the runs instead, which finds the task by its name too; there `processes` is how
+            many it makes at a time where it is started for them, and None as many as there are cores.
         watch: is given the progress.
 
     Raises:
@@ -55,41 +60,41 @@ def run_comparison(
     given = task if task is not None else None if isinstance(comparison.task, str) else comparison.task
     _check("processes", processes, MOST_PROCESSES)
     _check("threads", threads, MOST_THREADS)
-    if given is not None and processes is not None:
+    if given is not None and (processes is not None or on is not None):
+        what = f"processes={processes}" if on is None else f"on={on}"
         raise ValueError(
-            f"processes={processes} needs a task that other processes can find, a name such as 'mine.py:make_task'; "
-            "leave processes out, and the object is trained in this process"
+            f"{what} needs a task that other processes can find, a name such as 'mine.py:make_task'; "
+            f"leave {what.partition('=')[0]} out, and the object is trained in this process"
         )
+    if len(places) > 1 and on is not None:
+        raise ValueError(
+            f"device={', '.join(places)} is for processes of this machine; on Ray give one kind, such as cuda, and the "
+            "cluster gpus"
+        )
+    if len(places) > 1 and processes is None:
+        raise ValueError(f"device={', '.join(places)} needs processes, in which runs are made on them; give processes=")
     out, name = Path(out).absolute(), _absolute(comparison.title)
     # here, before processes start: errors are told once, and caches are full
     chosen = given if given is not None else load_task(comparison.title, comparison.data)
     with undisturbed(threads):
         workload = told(f"loading the data of {comparison.title}", chosen.workload)
-        settings = told(f"the settings of {comparison.title}", lambda: comparison.settings.for_task(workload))
+        settings = told(f"the settings of {comparison.title}", lambda: _settings(comparison, workload, on))
         accumulate = settings.placement.accumulate
         told(f"the budget of {comparison.title}", lambda: workload.budget_of(settings.budget, accumulate))
         code = code_of(comparison.title) if given is None else told("the task", workload.likeness)
         data = told(f"the data of {comparison.title}", workload.fingerprint)
-    setting = comparison.setting(code, data, settings)
-    for place in places:
+    for place in places if on is None else ():
         settings.placement.on(place).check()
-    if len(places) > 1 and processes is None:
-        raise ValueError(
-            f"devices={', '.join(places)} needs processes, in which runs are made on them; give processes="
-        )
-    make: Maker = (
-        InThisProcess(workload, settings, setting, threads)
-        if processes is None
-        else InProcesses(
-            name,
-            comparison.data and str(Path(comparison.data).absolute()),
-            settings,
-            setting,
-            processes,
-            threads,
-            tuple(places) if len(places) > 1 else (settings.placement.device,),
-        )
-    )
+    setting = comparison.setting(code, data, settings)
+    folder = comparison.data and str(Path(comparison.data).absolute())
+    make: Maker
+    if on is not None:
+        make = OnRay(Order.here(name, folder, settings, setting, threads), on, processes or cores())
+    elif processes is None:
+        make = InThisProcess(workload, settings, setting, threads)
+    else:
+        spread = tuple(places) if len(places) > 1 else (settings.placement.device,)
+        make = InProcesses(name, folder, settings, setting, processes, threads, spread)
     metric = chosen.criterion
     with alone_in(out) as runs:
 
@@ -109,12 +114,20 @@ def run_comparison(
         return found
 
 
+def _settings(comparison: Comparison, workload: Workload, on: RayCluster | None) -> Settings:
+    """How the runs are made; whether a node of a cluster has the device shows there."""
+    given = comparison.settings
+    if on is None:
+        return given.for_task(workload)
+    there = on.place(given.placement)
+    found = replace(given, placement=given.placement.on("cpu")).for_task(workload)
+    return replace(found, placement=found.placement.on(there))
+
+
 def _absolute(name: str) -> str:
     """A task's name that means the same to a process in another folder."""
-    if name.endswith(TEXTS):
-        return str(Path(name).absolute())
-    path, _, function = name.rpartition(":")
-    return f"{Path(path).absolute()}:{function}" if path.endswith(".py") else name
+    file = file_of(name)
+    return name if file is None else with_file(name, file.absolute())
 
 
 def _check(name: str, value: int | None, most: int) -> None:

@@ -226,8 +226,31 @@ def with_network(name: str, chosen: str) -> str:
 
 def code_of(name: str) -> str | None:
     """A hash of the code behind a user's task that has been loaded; None for one of lehr's own."""
-    path = name.rpartition(":")[0]
-    return sources(Path(path)) if path.endswith(".py") else None
+    file = file_of(name)
+    return sources(file) if file is not None and file.suffix == ".py" else None
+
+
+def file_of(name: str) -> Path | None:
+    """The file in a task's name; None for one of lehr's own.
+
+    >>> str(file_of("mine.py:make_task")), str(file_of("book.txt")), file_of("cifar10/resnet18")
+    ('mine.py', 'book.txt', None)
+    """
+    path = name if name.endswith(TEXTS) else name.rpartition(":")[0]
+    return Path(path) if path.endswith((".py", *TEXTS)) else None
+
+
+def with_file(name: str, file: Path) -> str:
+    """The name of the same task with its file elsewhere.
+
+    Args:
+        name: of a task in a file.
+        file: where that is.
+
+    >>> with_file("mine.py:make_task", Path("yours.py")), with_file("book.txt", Path("books.txt"))
+    ('yours.py:make_task', 'books.txt')
+    """
+    return str(file) if name.endswith(TEXTS) else f"{file}:{name.rpartition(':')[2]}"
 
 
 def _function_in(path: Path, function: str) -> Callable[[], object]:

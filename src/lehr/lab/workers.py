@@ -35,6 +35,11 @@ Watcher = Callable[[list[tuple[Job, float]], int, int], None]
 """Is given now and then: the jobs under way with their progress, how many runs there are, and will be."""
 
 
+def cores() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Maker(Protocol):
     """Makes runs and writes their files, telling `watch` the jobs under way and how many are done."""
 
@@ -90,7 +95,7 @@ class InProcesses:
     places: tuple[str, ...]
 
     def __call__(self, jobs: Sequence[Job], runs: Path, watch: Callable[[list[tuple[Job, float]], int], None]) -> None:
-        sent = [_pickled(job) for job in jobs]
+        sent = [pickled(job) for job in jobs]
         context = multiprocessing.get_context("spawn")
         try:
             with _interrupts_wait():  # or a process of multiprocessing's own would hear them
@@ -158,6 +163,14 @@ def undisturbed(threads: int) -> Iterator[None]:
 
 
 def _make(maker: InThisProcess, job: Job, path: Path, report: Callable[[float], None]) -> None:
+    run = run_of(maker, job, report)
+    with writing(path):
+        write_run(path, run, maker.setting)
+
+
+def run_of(maker: InThisProcess, job: Job, report: Callable[[float], None]) -> Run:
+    """What comes of a job, with errors of the task in one sentence."""
+
     def make() -> Run:
         try:
             return train(
@@ -173,9 +186,14 @@ def _make(maker: InThisProcess, job: Job, path: Path, report: Callable[[float], 
                 failure=failure,
             )  # fmt: skip
 
-    run = told(f"training {maker.setting.task} with {job.method.name}", make)
+    return told(f"training {maker.setting.task} with {job.method.name}", make)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A context that says in one sentence why a run's file cannot be written."""
     try:
-        write_run(path, run, maker.setting)
+        yield
     except OSError as error:
         raise ValueError(
             f"{path} cannot be written ({error.strerror or error}); the runs finished so far are kept, and the same "
@@ -212,25 +230,25 @@ def _end_with_parent() -> None:
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str, data: str | None, setting: Setting) -> Workload:
+def loaded(name: str, data: str | None, setting: Setting) -> Workload:
     """The task as this process sees it, which must be as the others see it."""
     task = load_task(name, data)
-    loaded = told(f"loading the data of {name}", task.workload)
+    found = told(f"loading the data of {name}", task.workload)
     if code_of(name) != setting.code:
         raise ValueError(f"the code of {name} changed while it was compared; give the command again with another --out")
-    if told(f"the data of {name}", loaded.fingerprint) != setting.data:
+    if told(f"the data of {name}", found.fingerprint) != setting.data:
         raise ValueError(
             f"{name} makes other data in each process, so runs cannot be compared; give its random numbers a fixed seed"
         )
-    return loaded
+    return found
 
 
 def _work(order: InProcesses, method: str, sent: bytes, path: Path, index: int) -> None:
     def report(progress: float) -> None:
         _progress[index] = progress
 
-    job: Job = told(f"sending {method} to another process", partial(pickle.loads, sent))
-    workload = _loaded(order.task, order.data, order.setting)
+    job = told(f"sending {method} to another process", partial(unpickled, sent))
+    workload = loaded(order.task, order.data, order.setting)
     settings = replace(order.settings, placement=order.settings.placement.on(_place))
     _make(InThisProcess(workload, settings, order.setting, order.threads), job, path, report)
 
@@ -264,7 +282,12 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _pickled(job: Job) -> bytes:
+def pickled(job: Job) -> bytes:
+    """The job as bytes for another process.
+
+    Raises:
+        ValueError: if its method cannot be sent.
+    """
     try:
         return pickle.dumps(job)
     except Exception as error:
@@ -272,6 +295,12 @@ def _pickled(job: Job) -> bytes:
             f"the method {job.method.name} cannot be sent to other processes ({error}); leave processes out, so that "
             "its runs are made in this one"
         ) from None
+
+
+def unpickled(sent: bytes) -> Job:
+    """The job that `pickled` sent."""
+    job: Job = pickle.loads(sent)  # noqa: S301 - from the process that started this one
+    return job
 
 
 def _died(job: Job) -> str:

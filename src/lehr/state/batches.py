@@ -96,6 +96,15 @@ class Batches(Generic[T]):
         item: T = drawn.item
         return item
 
+    def skip(self, count: int) -> None:
+        """Draw so many batches and leave them be.
+
+        Raises:
+            StopIteration: if there are fewer.
+        """
+        for _ in range(count):
+            next(self)
+
     @property
     def epoch(self) -> int:
         """The number of the epoch that the next batch is from, counted from 0."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from lehr.scheduler import Scheduler
 from lehr.state import Batches
 from lehr.training.placement import count_examples, placed
 from lehr.training.update import MakeLook, OutOfData, advice, loss_and_metrics, parameters_of
+
+NO_AMOUNT: Final = "Training: give amount, a function that says how many tokens a batch holds"
 
 
 @runtime_checkable
@@ -70,18 +72,20 @@ class LossUpdate:
         self._ready = 0
         self._complete = False
         self._sum: Tensor | None = None
+        self._counts_alone = False
         self._counts = False
         self._counted = 0.0
 
     def step(self, scheduler: Scheduler | None, look: MakeLook) -> Tensor:
         """Gradients, a word to the scheduler, the update, and time has passed."""
         if scheduler is None:
+            self._counts = self._counts_alone
             loss = self.backward()
             self.apply()
             return loss
         self._counts = scheduler.clock.asks
         if self._counts and self.amount is None and scheduler.budget.unit == "tokens":
-            raise ValueError("Training: give amount, a function that says how many tokens a batch holds")
+            raise ValueError(NO_AMOUNT)
         loss = self.backward()
         if self._counts:
             scheduler.observe_amount(self._counted)
@@ -90,6 +94,21 @@ class LossUpdate:
         self.apply()
         scheduler.step()
         return loss
+
+    def count(self, unit: str) -> None:
+        """Count samples or tokens also where there is no scheduler.
+
+        Raises:
+            ValueError: if tokens are to be counted, and nobody said how.
+        """
+        if self.amount is None and unit == "tokens":
+            raise ValueError(NO_AMOUNT)
+        self._counts_alone = True
+
+    @property
+    def counted(self) -> float:
+        """Samples or tokens of the last update on this rank, where they were counted."""
+        return self._counted
 
     def backward(self) -> Tensor:
         """Add up gradients until the update is complete, unscale and clip them, once."""

@@ -16,6 +16,7 @@ from lehr._numbers import whole
 from lehr.state.nested import Restore, copy_state
 from lehr.state.optimizers import inside
 from lehr.state.random_state import RandomState
+from lehr.state.sharding import copy_onto, reshard, whole_number
 from lehr.state.snapshots import snapshot
 
 NOT_PROPORTIONAL: Final = ("Adafactor", "ASGD", "LBFGS", "Rprop")
@@ -115,7 +116,7 @@ class Probe:
         before = [parameter.detach().clone() for _, parameter in pairs]
         with torch.no_grad(), self._stepped(1.0):
             along = [(g * (p - b)).sum() for g, (_, p), b in zip(gradients, pairs, before, strict=True)]
-            return -float(torch.stack([part.double() for part in along]).sum())
+            return -whole_number(torch.stack([part.double() for part in along]).sum())
 
     def _loss(self) -> Tensor:
         loss = self.training.loss_ahead()
@@ -124,10 +125,12 @@ class Probe:
 
     @contextmanager
     def _undone(self) -> Iterator[None]:
-        """Buffers, modes, random numbers and the data are put back."""
+        """Buffers, modes, random numbers and the data are put back, and whole parameters given up again."""
         random = RandomState()
         state = random.state_dict()
         with ExitStack() as stack:
+            for module in self.training.modules:
+                stack.callback(reshard, module)
             stack.callback(random.load_state_dict, state)
             stack.callback(self.training.mark_data())
             yield
@@ -147,7 +150,7 @@ class Probe:
                 self._move(optimizer, factor)
             yield
         finally:
-            torch._foreach_copy_([parameter.detach() for parameter in parameters], before)
+            copy_onto(parameters, before)
 
     def _unscaling(self, optimizer: Optimizer) -> float:
         """What gradients must be multiplied by; after `scaler.unscale_` nothing."""

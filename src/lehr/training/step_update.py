@@ -78,6 +78,22 @@ class StepUpdate:
             for parameter, gradient in zip(parameters, kept, strict=True):
                 parameter.grad = gradient
 
+    def count(self, unit: str) -> None:
+        """Not to be had: only the function knows.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"Training.of: a search for the rate must know how many {unit} an update uses; give a budget that says so, "
+            f"such as lehr.Budget({unit}=..., {unit}_per_step=...), or one in steps"
+        )
+
+    @property
+    def counted(self) -> float:
+        """Nothing is."""
+        return 0.0
+
     def loss_ahead(self) -> Tensor:
         """The loss that comes with the gradients of the next update, which are forgotten."""
         assert self.gradients is not None

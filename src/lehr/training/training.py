@@ -222,6 +222,22 @@ class Training:
         """What the loss gave beside itself at the last update, by name."""
         return self._update.metrics
 
+    def count(self, unit: str) -> None:
+        """Count the samples or tokens of updates that no scheduler drives, too; `counted` says how many there were.
+
+        Args:
+            unit: "samples" or "tokens".
+
+        Raises:
+            ValueError: if they cannot be counted.
+        """
+        self._update.count(unit)
+
+    @property
+    def counted(self) -> float:
+        """Samples or tokens of the last update on this rank, where they are counted."""
+        return self._update.counted
+
     # -- looks and trials -------------------------------------------------------------------------------------------
 
     @property

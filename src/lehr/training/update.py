@@ -30,6 +30,13 @@ class Update(Protocol):
     def step(self, scheduler: Scheduler | None, look: MakeLook) -> Tensor:
         """Make one, tell the scheduler what it needs to know, and return the loss."""
 
+    def count(self, unit: str) -> None:
+        """Count samples or tokens also where there is no scheduler."""
+
+    @property
+    def counted(self) -> float:
+        """Samples or tokens of the last update on this rank, where they were counted."""
+
     def backward_micro_batch(self) -> Tensor:
         """Add the gradients of one batch, and return its loss."""
 

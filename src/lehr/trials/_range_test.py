@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal, Self
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
-import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from lehr._numbers import plain, whole
 from lehr.scheduler import ranks
-from lehr.scheduler.param_groups import base_rates, groups_of, peak_of, set_rates
 from lehr.training import Training
 from lehr.training.modes import same_modes
 from lehr.training.training import check_training
 from lehr.training.update import OutOfData
 from lehr.trials.curve import noise
+from lehr.trials.rate_setter import RateSetter
 from lehr.trials.result import Ending, RangeTestResult
 
 MEMORY: Final = 0.9
@@ -85,15 +83,12 @@ def range_test(
         raise ValueError(f"range_test: mode must be 'exp' or 'linear'; got {mode!r}")
     if not diverge > 0.0:
         raise ValueError(f"range_test: diverge must be above 0; got {diverge!r}")
-    bases = base_rates(training.optimizers)
-    first = peak_of("range_test", bases)
     test = _Test(higher_is_better, diverge)
     watched = not training.has_schedulers
-    with training.untouched(), _Setter(training.optimizers, [base / first for base in bases]) as setter:
+    with training.untouched(), RateSetter(training.optimizers) as setter:
         for index in range(steps):
             share = index / (steps - 1)
-            setter.rate = low * (high / low) ** share if mode == "exp" else low + (high - low) * share
-            setter.set_all()
+            setter.set(low * (high / low) ** share if mode == "exp" else low + (high - low) * share)
             try:
                 loss = training.step()
             except OutOfData:
@@ -108,38 +103,6 @@ def range_test(
                     found = evaluate()
                 test.evaluations.append((setter.rate, float(ranks.mean(_number("evaluation", found)))))
     return test.result(evaluated=evaluate is not None)
-
-
-class _Setter:
-    """Sets the rate before a step and again at the update itself, in case a scheduler has come in between."""
-
-    def __init__(self, optimizers: Sequence[Optimizer], ratios: Sequence[float]) -> None:
-        self.rate = 0.0
-        self._ratios = ratios
-        self._optimizers = optimizers
-
-    def __enter__(self) -> Self:
-        self._hooks = [each.register_step_pre_hook(self._at_update) for each in self._optimizers]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def set_all(self) -> None:
-        set_rates(self._optimizers, [self.rate * ratio for ratio in self._ratios])
-
-    def check(self) -> None:
-        for group, ratio in zip(groups_of(self._optimizers), self._ratios, strict=False):
-            if not math.isclose(float(group["lr"]), self.rate * ratio, rel_tol=1e-5):
-                raise ValueError(
-                    "range_test: the training changes the learning rate itself; name the scheduler that does so in its "
-                    "touches"
-                )
-
-    def _at_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if not torch.compiler.is_compiling():  # there it would be traced as a constant
-            self.set_all()
 
 
 class _Test:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
+
+from lehr.state.reading import Fields
 
 START: Final = 0.03
 """Up to which share of the budget the loss counts as that of the start."""
@@ -63,6 +65,20 @@ class Guard:
     best: float = math.inf
     finite: bool = True
 
+    @classmethod
+    def read(cls, given: Any) -> Guard:
+        """The guard whose `asdict` is given.
+
+        Raises:
+            ValueError: if it is anything else.
+        """
+        fields = Fields("the guard", given)
+        return cls(
+            _or_else(fields, "loss", math.nan), _or_else(fields, "start", math.nan), fields.whole("seen"),
+            fields.number("variance", 0.0), fields.number("calm", 0.0), fields.number("memory", 1.0),
+            _or_else(fields, "best", math.inf), fields.flag("finite"),
+        )  # fmt: skip
+
     def see(self, loss: float, progress: float) -> Guard:
         """The guard after the loss of an update at that progress."""
         seen = self.seen + 1
@@ -99,3 +115,10 @@ class Guard:
     def forget(self) -> Guard:
         """The guard after weights were put back: the loss is that of the start until news come."""
         return replace(self, loss=self.start, best=math.inf, finite=True)
+
+
+def _or_else(fields: Fields, name: str, other: float) -> float:
+    """A finite number, or this one that is not."""
+    value = fields.any(name)
+    same = isinstance(value, float) and (value == other or (math.isnan(value) and math.isnan(other)))
+    return other if same else fields.number(name)

@@ -84,17 +84,13 @@ class State:
             ValueError: if it is anything else.
         """
         fields = Fields("the tuner's state", given)
-        guard, pool = Fields("the tuner's guard", fields.any("guard")), Fields("the tuner's pool", fields.any("pool"))
+        pool = Fields("the tuner's pool", fields.any("pool"))
         number = fields.number
         return cls(
             fields.flag("started"), number("since", 0.0), number("level", 0.0), number("goal", 0.0),
             fields.flag("climbing"), _or_infinite(fields, "doubted"), fields.whole("probes"), number("due", 0.0),
             fields.whole("checked", 0, len(CHECKS)), _or_infinite(fields, "calm"), fields.whole("forward_passes"),
-            Guard(
-                _or_nan(guard, "loss"), _or_nan(guard, "start"), guard.whole("seen"), guard.number("variance", 0.0),
-                guard.number("calm", 0.0), guard.number("memory", 1.0), _or_infinite(guard, "best"),
-                guard.flag("finite"),
-            ),
+            Guard.read(fields.any("guard")),
             Pool(pool.number("slope"), pool.number("curvature"), pool.number("variance", 0.0)),
         )  # fmt: skip
 
@@ -116,11 +112,6 @@ class State:
 
 def _or_infinite(fields: Fields, name: str) -> float:
     return math.inf if fields.any(name) == math.inf else fields.number(name)
-
-
-def _or_nan(fields: Fields, name: str) -> float:
-    value = fields.any(name)
-    return math.nan if isinstance(value, float) and math.isnan(value) else fields.number(name)
 
 
 @dataclass(frozen=True)

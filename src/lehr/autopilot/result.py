@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from lehr.autopilot.drawing import draw_run
+from lehr.autopilot.rate_choice import RateChoice
 from lehr.policy import Decision
-from lehr.training.drawing import draw_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +50,7 @@ class FitResult:
         decisions: those of the policy, if it makes any.
         evaluations: in order.
         peak: base rate of the first group that trains.
+        choice: of the autopilot; None for a run that was given its policy.
 
     >>> print(FitResult("budget spent", 2, 1.0, [(0, 2.0), (1, 1.0)], [], (), (), 0.1))
     budget spent after 2 updates in 1 s: loss 2 at first, 1 at last
@@ -62,6 +64,7 @@ class FitResult:
     decisions: Sequence[Decision]
     evaluations: Sequence[Evaluation]
     peak: float
+    choice: RateChoice | None = None
 
     def __str__(self) -> str:
         said = f"{self.ending} after {self.updates:,} updates in {self.seconds:.3g} s"
@@ -70,6 +73,16 @@ class FitResult:
         if self.evaluations:
             said += ", " + ", ".join(f"{name} {value:.4g}" for name, value in self.evaluations[-1].values.items())
         return said
+
+    def explain(self) -> str:
+        """How the rate was found, and what happened to the run."""
+        lines = [] if self.choice is None else [self.choice.explain()]
+        lines += [
+            f"At {one.progress:.0%} earlier weights were put back, and the peak became {self.peak * one.goal:.3g}."
+            for one in self.decisions
+            if one.what == "put back"
+        ]
+        return "\n".join([*lines, str(self)])
 
     def plot(self) -> Figure:
         """A figure of losses, evaluations and rates over the updates, by matplotlib.

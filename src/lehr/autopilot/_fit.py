@@ -9,21 +9,27 @@ import threading
 from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from lehr._numbers import whole
+from lehr.autopilot._find_rate import with_end
+from lehr.autopilot.autopilot import Autopilot
+from lehr.autopilot.display import Display, display
+from lehr.autopilot.guarded import Guarded
+from lehr.autopilot.rate_choice import RateChoice
+from lehr.autopilot.result import Ending, Evaluation, FitResult
+from lehr.autopilot.search import RateSearch
 from lehr.budget import Budget
 from lehr.budget.budget import parse_amount
 from lehr.policy import Policy
 from lehr.scheduler import Scheduler, ranks
 from lehr.schedules import Schedule
 from lehr.state import Checkpoints
-from lehr.training.display import Display, display
 from lehr.training.modes import same_modes
-from lehr.training.result import Ending, Evaluation, FitResult
 from lehr.training.training import Training, check_training
 from lehr.training.update import OutOfData
 
@@ -43,7 +49,7 @@ Evaluate = Callable[[], float | Mapping[str, float]]
 def fit(
     training: Training,
     budget: str | Budget,
-    policy: Policy | Schedule | Sequence[Schedule],
+    policy: Policy | Schedule | Sequence[Schedule] | Autopilot | None = None,
     *,
     evaluate: Evaluate | None = None,
     every: str | None = None,
@@ -55,6 +61,7 @@ def fit(
 ) -> FitResult:
     """Train until the budget is spent, and say what happened.
 
+    Without a policy, the `Autopilot` finds the rate by trials within the budget, and `result.explain()` says how.
     Evaluation and saving do not count as time. With `checkpoints`, a run that was killed goes on where it was saved
     last, bit for bit under a budget of steps. Ctrl-C and SIGTERM end it after the update under way, saved. Several
     processes stop together, and keep checkpoints of their own.
@@ -62,7 +69,7 @@ def fit(
     Args:
         training: what to train.
         budget: what there is to spend, as text such as "30min" or "3ep", or as a `Budget`.
-        policy: a schedule, a list of schedules or a policy.
+        policy: a schedule, a list of schedules, a policy, or an `Autopilot` with other settings than usual.
         evaluate: a number, or numbers by name, from data held out. It may put the model into evaluation mode.
         every: how much of the budget lies between evaluations, and between checkpoints, such as "1ep" or "500steps"; a
             tenth of the budget if not given.
@@ -76,6 +83,7 @@ def fit(
 
     Raises:
         ValueError: if an argument makes no sense, or the folder holds another run.
+        NoSuggestion: if the autopilot finds no rate that lowers the loss.
 
     >>> model = torch.nn.Linear(4, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -84,6 +92,9 @@ def fit(
     >>> result = fit(training, "5ep", Linear(), progress=False)
     >>> result.ending, result.updates, result.losses[-1][1] < result.losses[0][1]
     ('budget spent', 20, True)
+    >>> result = fit(training, "1000steps", progress=False)
+    >>> 900 <= result.updates < 1000, result.losses[-1][1] < 1e-3
+    (True, True)
     """
     check_training("fit", training)
     if whole(log_every, 1) is None:
@@ -93,10 +104,13 @@ def fit(
             "fit: checkpoints cannot be used with several processes, which would write into one folder; save "
             "training.state_dict() and scheduler.state_dict() of each in a loop of your own"
         )
-    total = training.budget(budget)
-    if total.endless:
-        raise ValueError("fit: budget has no end, so the run would have none")
+    total = with_end("fit", training.budget(budget))
     between = _between(total, training, every)
+    choice = None
+    if policy is None or isinstance(policy, Autopilot):
+        choice = _choose_rate(training, total, policy or Autopilot(), checkpoints)
+        training.set_peak(choice.rate)
+        policy, total = Guarded(choice.schedule), choice.rest
     scheduler = Scheduler(training, policy, total, accept=accept)
     run = _Run(training, scheduler)
     saved = None if checkpoints is None else Checkpoints(checkpoints, training=training, scheduler=scheduler, run=run)
@@ -105,7 +119,23 @@ def fit(
     with _stop_signals() as stops, display(wanted=progress and ranks.is_first()) as shown:
         ending = _train(run, between, evaluate, saved, log, log_every, stops, shown)
     run.take()
-    return run.result(ending)
+    return run.result(ending, choice)
+
+
+def _choose_rate(
+    training: Training, total: Budget, pilot: Autopilot, checkpoints: str | os.PathLike[str] | None
+) -> RateChoice:
+    """Search, saved after each trial, or go on with a search that was saved."""
+    search = RateSearch(training, total, pilot.search, "fit")
+    if checkpoints is None:
+        return search.run()
+    saved = Checkpoints(Path(checkpoints) / "search", training=training, search=search)
+    saved.resume()
+
+    def save() -> None:
+        saved.save(search.made)
+
+    return search.run(save)
 
 
 def _train(
@@ -233,7 +263,7 @@ class _Run:
         self.evaluations.append(Evaluation(scheduler.updates, scheduler.progress, scheduler.clock.elapsed(), numbers))
         return numbers
 
-    def result(self, ending: Ending) -> FitResult:
+    def result(self, ending: Ending, choice: RateChoice | None) -> FitResult:
         scheduler = self.scheduler
         bases = scheduler.base_lrs
         rates = [
@@ -242,7 +272,7 @@ class _Run:
         ]
         return FitResult(
             ending, scheduler.updates, scheduler.clock.elapsed(), list(zip(self._updates, self._losses, strict=True)),
-            rates, tuple(scheduler.policy.history), tuple(self.evaluations), self.training.peak,
+            rates, tuple(scheduler.policy.history), tuple(self.evaluations), self.training.peak, choice,
         )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""The autopilot: what `fit` uses when it is given no policy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lehr._numbers import plain
+
+
+@dataclass(frozen=True)
+class Autopilot:
+    """Finds the peak rate by short trials, and trains with what is left of the budget.
+
+    The loss along the first step says where to begin. Trials then climb and descend by factors of four, and two, until
+    the best has a worse one on either side; each looks like the main run, starts from the same weights, sees the same
+    batches, and leaves no trace. The main run warms up for a fifth of what is left and comes down to zero in a line.
+    Should its loss break down, or stand still for a third of it, earlier weights are put back and the rate is divided
+    by four.
+
+    Args:
+        search: share of the budget that trials may take, above 0 and at most 0.5. While no trial has lowered the loss,
+            up to twice as much.
+
+    Raises:
+        ValueError: if `search` is out of range.
+
+    >>> model = torch.nn.Linear(4, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
+    >>> loader = torch.utils.data.DataLoader(torch.randn(64, 4), batch_size=16)
+    >>> training = Training(model, optimizer, loader, lambda model, x: (model(x) - x[:, :1]).square().mean())
+    >>> result = fit(training, "400steps", Autopilot(search=0.3), progress=False)
+    >>> result.choice.share < 0.31, result.losses[-1][1] < 0.01
+    (True, True)
+    """
+
+    search: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "search", check_search("Autopilot", self.search))
+
+
+def check_search(who: str, search: Any) -> float:
+    """`search` as a share of the budget.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    share = plain(search)
+    if share is None or not 0.0 < share <= 0.5:
+        raise ValueError(
+            f"{who}: search is the share of the budget that trials may take, above 0 and at most 0.5; got {search!r}"
+        )
+    return share

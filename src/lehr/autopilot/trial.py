@@ -1,0 +1,103 @@
+"""A trial: a short run that looks like the main run, scored on batches that all trials have in common."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor
+
+from lehr.scheduler import ranks
+from lehr.schedules import Schedule, warmup_stable_decay
+from lehr.training import Training
+from lehr.trials.rate_setter import RateSetter
+
+SHAPE: Final[Schedule] = warmup_stable_decay(warmup=0.2, decay=0.4)
+"""The rate of a trial: the warm-up of the main run, a hold, and a descent, without which high rates look bad."""
+
+SCORED: Final = 8
+"""Batches on which a trial is scored afterwards, the same for all."""
+
+EVERY: Final = 8
+"""After how many updates to see whether the loss is still finite, since each look waits for the device."""
+
+RISEN: Final = 3.0
+"""By how many times the first loss the loss must have risen for a trial to be broken off."""
+
+Ending = Literal["finished", "not finite", "loss rose"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of a trial.
+
+    Args:
+        rate: its peak, of the first parameter group that trains.
+        updates: it made.
+        loss: at its end, on batches that all trials have in common; infinite if it was broken off.
+        ending: why it ended.
+
+    >>> Trial(0.1, 64, 0.5, "finished").failed(first_loss=2.3)
+    False
+    """
+
+    rate: float
+    updates: int
+    loss: float
+    ending: Ending
+
+    def failed(self, first_loss: float) -> bool:
+        """Whether the loss is no lower than before the first update."""
+        return not self.loss < first_loss
+
+
+def run_trial(
+    training: Training, rate: float, updates: int, first_loss: float, spend: Callable[[float], None]
+) -> Trial:
+    """Train with that peak rate for so many updates, score, and put everything back.
+
+    Args:
+        training: what to train.
+        rate: of the first parameter group that trains; the others keep their ratios to it.
+        updates: to make, at least 1.
+        first_loss: before any update.
+        spend: told what has been spent: 1 for an update, a third for a forward pass.
+    """
+    losses: list[Tensor] = []
+    with training.untouched(), RateSetter(training.optimizers) as setter:
+        for update in range(updates):
+            setter.set(rate * SHAPE((update + 0.5) / updates))
+            losses.append(training.step())
+            spend(1.0)
+            if (update + 1) % EVERY == 0 and (ending := _broken(losses[-EVERY:], first_loss)) is not None:
+                return Trial(rate, update + 1, math.inf, ending)
+        score = float(ranks.mean(_score(training, losses, spend)))
+    return (
+        Trial(rate, updates, score, "finished")
+        if math.isfinite(score)
+        else Trial(rate, updates, math.inf, "not finite")
+    )
+
+
+def _score(training: Training, losses: list[Tensor], spend: Callable[[float], None]) -> float:
+    """The mean loss of the batches that come next; of the last updates where no loss can be had without one."""
+    if training.cannot_look is not None:
+        return mean_of(losses[-max(3, len(losses) // 8) :])
+    ahead = [training.loss_ahead() for _ in range(SCORED)]
+    spend(SCORED / (3.0 * training.accumulate))
+    return mean_of(ahead)
+
+
+def _broken(recent: list[Tensor], first_loss: float) -> Ending | None:
+    mean = float(ranks.mean(mean_of(recent)))
+    if not math.isfinite(mean):
+        return "not finite"
+    return "loss rose" if mean > first_loss + RISEN * abs(first_loss) else None
+
+
+def mean_of(losses: Sequence[Tensor]) -> float:
+    """The mean of losses, which waits for the device."""
+    return float(torch.stack([loss.double() for loss in losses]).mean())

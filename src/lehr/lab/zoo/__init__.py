@@ -1,0 +1,8 @@
+"""The zoo: small trainings of many kinds, on which rules that promise to need no tuning are developed and judged."""
+
+from lehr.lab.zoo.families import FAMILIES as FAMILIES
+from lehr.lab.zoo.family import Family as Family
+from lehr.lab.zoo.family import Member as Member
+from lehr.lab.zoo.recipe import Recipe as Recipe
+
+__all__ = ["FAMILIES", "Family", "Member", "Recipe"]

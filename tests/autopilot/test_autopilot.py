@@ -1,0 +1,220 @@
+"""The autopilot: a rate that nobody chose, within the budget, and nothing that a trial leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+import lehr
+from lehr.autopilot import Guarded
+
+INPUTS = torch.randn(512, 6, generator=torch.Generator().manual_seed(0))
+
+
+def loss(model: nn.Module, batch: Tensor) -> Tensor:
+    return (model(batch) - batch.sin().sum(1, keepdim=True)).square().mean()
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 1))
+
+
+def training(rate: float = 1e-6, seed: int = 0, loss: Any = loss, **options: Any) -> lehr.Training:
+    torch.manual_seed(seed)
+    model = network()
+    groups = [{"params": model[0].parameters(), "lr": rate}, {"params": model[1:].parameters(), "lr": 3.0 * rate}]
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=0.9)
+    return lehr.Training(model, optimizer, DataLoader(INPUTS, batch_size=16, shuffle=True), loss, **options)
+
+
+def weights(one: lehr.Training) -> Tensor:
+    return torch.cat([part.detach().flatten() for part in one.modules[0].state_dict().values()])
+
+
+def held_out(one: lehr.Training) -> float:
+    inputs = torch.randn(512, 6, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return float(loss(one.modules[0].eval(), inputs))
+
+
+def fit(one: lehr.Training, budget: str, *arguments: Any, **options: Any) -> lehr.FitResult:
+    return lehr.fit(one, budget, *arguments, progress=False, **options)
+
+
+def test_it_finds_a_rate_that_a_grid_finds_too() -> None:
+    grid = {}
+    for rate in (0.001, 0.004, 0.016, 0.064, 0.256):
+        one = training(rate)
+        fit(one, "500steps", lehr.Linear().after_warmup(0.2))
+        grid[rate] = held_out(one)
+    for rate in (1e-6, 1e3):  # what the optimizer was given does not matter
+        one = training(rate)
+        result = fit(one, "500steps")
+        assert held_out(one) < 1.3 * min(grid.values())
+        assert result.choice is not None
+        assert result.choice.low <= result.choice.rate <= result.choice.high
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2, "clip_norm": 1.0}])
+def test_all_that_it_spends_is_within_the_budget(options: dict[str, Any]) -> None:
+    one, updates, forwards = training(**options), list[int](), list[int]()
+    one.optimizers[0].register_step_post_hook(lambda *_: updates.append(1))
+    one.modules[0].register_forward_pre_hook(lambda *_: forwards.append(1))
+    result = fit(one, "900steps", lehr.Autopilot(search=0.1))
+    made, passed, batches = len(updates), len(forwards), one.accumulate
+    choice = result.choice
+    assert choice is not None
+    assert made + (passed / batches - made) / 3.0 <= 901
+    assert choice.spent + choice.begun + result.updates <= 900
+    assert choice.share <= 0.1
+    assert result.ending == "budget spent"
+
+
+def test_groups_keep_their_ratio_and_optimizers_share_a_multiplier() -> None:
+    torch.manual_seed(0)
+    model = network()
+    first = torch.optim.SGD(model[:2].parameters(), lr=1e-3, momentum=0.9)
+    second = torch.optim.AdamW(model[2:].parameters(), lr=1e-4)
+    one = lehr.Training(model, [first, second], DataLoader(INPUTS, batch_size=16, shuffle=True), loss)
+    result = fit(one, "400steps")
+    bases = [group["initial_lr"] for optimizer in one.optimizers for group in optimizer.param_groups]
+    assert bases[0] == result.peak
+    assert bases[1] == pytest.approx(0.1 * bases[0])
+
+
+def test_looking_for_a_rate_leaves_no_trace() -> None:
+    one, other = training(), training()
+    torch.manual_seed(3)
+    choice = lehr.find_rate(one, "1000steps")
+    assert torch.equal(weights(one), weights(other))
+    assert one.optimizers[0].param_groups[0]["lr"] == 1e-6
+    assert not one.optimizers[0].state
+    assert (choice.begun, choice.rest.total) == (0.0, 1_000 - int(-(-choice.spent // 1)))
+    torch.manual_seed(3)
+    expected = [float(other.step()) for _ in range(40)]
+    torch.manual_seed(3)
+    assert [float(one.step()) for _ in range(40)] == expected
+
+
+class KilledError(Exception):
+    """What stands for a kill."""
+
+
+@pytest.mark.parametrize("saves", [1, 2, 4, 6])
+def test_a_run_that_is_killed_in_any_phase_ends_as_one_that_was_not(
+    saves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = training()
+    expected = fit(straight, "300steps", every="60steps", checkpoints=tmp_path / "a")
+    save, left = lehr.Checkpoints.save, [saves]
+
+    def dying(self: lehr.Checkpoints, step: int) -> Path:
+        path = save(self, step)
+        left[0] -= 1
+        if not left[0]:
+            raise KilledError
+        return path
+
+    monkeypatch.setattr(lehr.Checkpoints, "save", dying)
+    with pytest.raises(KilledError):
+        fit(training(), "300steps", every="60steps", checkpoints=tmp_path / "b")
+    other = training(seed=7)
+    torch.manual_seed(8)
+    result = fit(other, "300steps", every="60steps", checkpoints=tmp_path / "b")
+    assert torch.equal(weights(other), weights(straight))
+    assert result.choice == expected.choice
+    assert result.losses == expected.losses
+
+
+def test_a_budget_in_seconds_is_kept() -> None:
+    one = training()
+    result = fit(one, "2s")
+    choice = result.choice
+    assert choice is not None
+    assert choice.spent + choice.begun + result.seconds == pytest.approx(2.0, abs=0.3)
+    assert choice.budget.unit == choice.rest.unit == "seconds"
+
+
+def test_tokens_are_counted_in_trials_too() -> None:
+    counted = [0.0]
+
+    def amount(batch: Tensor) -> float:
+        counted[0] += 10.0 * len(batch)
+        return 10.0 * len(batch)
+
+    one = training(amount=amount)
+    result = fit(one, "64000tok")
+    choice = result.choice
+    assert choice is not None
+    assert choice.rest.tokens is not None
+    assert choice.spent + choice.begun + choice.rest.tokens == pytest.approx(64_000)
+    assert result.updates == -(-choice.rest.tokens // 160)
+
+
+def test_tokens_that_nobody_counts_are_refused_before_training() -> None:
+    with pytest.raises(ValueError, match="give amount"):
+        fit(training(), "64000tok")
+
+
+def test_a_step_of_somebodys_own_needs_no_gradients_beside_it() -> None:
+    inner = training(0.01)
+    one = lehr.Training.of(inner.step, touches=[*inner.modules, *inner.optimizers, inner.batches])
+    result = fit(one, "400steps")
+    assert result.choice is not None
+    assert result.choice.longest_step is None
+    assert "began at the optimizer's own rate" in result.explain()
+    assert held_out(one) < 1.0
+
+
+def test_a_budget_without_room_for_trials_says_so() -> None:
+    result = fit(training(), "40steps")
+    assert result.choice is not None
+    assert not result.choice.trials
+    assert "no room for trials" in result.explain()
+    assert result.ending == "budget spent"
+
+
+def test_where_no_rate_lowers_the_loss_nothing_is_trained() -> None:
+    with pytest.raises(lehr.NoSuggestion, match="at no rate from"):
+        fit(training(loss=lambda model, batch: 0.0 * loss(model, batch) + 1.0), "900steps")
+    with pytest.raises(lehr.NoSuggestion, match="gives no parameter a gradient"):
+        fit(training(loss=lambda model, batch: loss(model, batch).detach().requires_grad_()), "300steps")
+    with pytest.raises(lehr.NoSuggestion, match="the loss is nan before any rate was tried"):
+        fit(training(loss=lambda model, batch: loss(model, batch) * float("nan")), "300steps")
+
+
+@pytest.mark.parametrize("search", [0.0, 0.6, "much", float("nan")])
+def test_a_share_that_makes_no_sense_is_refused(search: Any) -> None:
+    with pytest.raises(ValueError, match="search is the share of the budget"):
+        lehr.Autopilot(search=search)
+    with pytest.raises(ValueError, match="find_rate: search"):
+        lehr.find_rate(training(), "300steps", search=search)
+
+
+def test_a_run_that_breaks_down_goes_back_and_lowers_the_rate() -> None:
+    one = training(0.02)
+    scheduler = lehr.Scheduler(one, Guarded(lehr.Constant()), lehr.Budget(steps=200))
+    losses = []
+    for update, value in enumerate(one.run(scheduler)):
+        losses.append(float(value))
+        if update == 100:
+            one.set_peak(1e3)  # a rate that no network bears
+        if update == 101:
+            one.set_peak(0.02)
+    assert [decision.what for decision in scheduler.policy.history] == ["put back"]
+    assert scheduler.get_last_lr()[0] == pytest.approx(0.02 / 4.0)
+    assert losses[-1] < losses[0]
+
+
+def test_the_explanation_tells_every_trial() -> None:
+    result = fit(training(), "600steps")
+    assert result.choice is not None
+    text = result.explain()
+    assert text.count("updates  loss") + text.count("broken off") == len(result.choice.trials)
+    assert "Trials took" in text
+    assert str(result.choice).startswith("rate ")

@@ -1,0 +1,155 @@
+"""What pages say of measurements is in the records, and what they show is not clipped."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean, stdev
+from types import ModuleType
+
+import pytest
+
+import lehr
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WIDEST = 88
+
+
+def module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = found
+    spec.loader.exec_module(found)
+    return found
+
+
+evidence = module("evidence")
+
+
+def measured(value: object) -> Iterator[tuple[float, float]]:
+    """Every mean with its standard deviation, however deep."""
+    if isinstance(value, dict):
+        if isinstance(value.get("mean"), float) and isinstance(value.get("sd"), float):
+            yield value["mean"], value["sd"]
+        for item in value.values():
+            yield from measured(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from measured(item)
+
+
+def pooled() -> Iterator[tuple[float, float]]:
+    """Of runs that no summary pools: MLR-SNet's methods, the tuner from all starts, and the range test's trainings."""
+    groups: dict[tuple[str, ...], list[float]] = {}
+    for path in (ROOT / "records").glob("*/runs/*.json"):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        for tool in ("lehr", "torch-lr-finder"):
+            for name, trained in run.get(tool, {}).get("trained", {}).items():
+                if trained["test"] is not None:
+                    groups.setdefault((run["task"], tool, name), []).append(trained["test"])
+        if run.get("run", {}).get("test") is None or "job" not in run or run["job"].get("share", 1.0) != 1.0:
+            continue
+        job = run["job"]
+        groups.setdefault((job.get("world") or job["task"], job.get("kind", ""), job["method"]), []).append(
+            run["run"]["test"]
+        )
+    for values in groups.values():
+        if len(values) > 1:
+            yield fmean(values), stdev(values)
+
+
+@pytest.fixture(scope="module")
+def known() -> list[tuple[float, float]]:
+    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "records").glob("*/summary.json")]
+    return [*measured(summaries), *pooled()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_means_are_those_of_a_record(page: Path, known: list[tuple[float, float]]) -> None:
+    for mean, sd in re.findall(r"([+-]?\d+\.\d+) ± (\d+\.\d+)", page.read_text(encoding="utf-8")):
+        sign, digits, spread = "+" if mean[0] in "+-" else "", *(len(text.partition(".")[2]) for text in (mean, sd))
+        assert any(
+            f"{scale * one:{sign}.{digits}f}" == mean and f"{scale * other:.{spread}f}" == sd
+            for one, other in known
+            for scale in (1.0, 100.0)
+        ), f"{page.name}: no record has {mean} ± {sd}"
+
+
+def test_gaps_by_budget_are_those_of_the_record() -> None:
+    page = (ROOT / "docs/budgets.md").read_text(encoding="utf-8")
+    summary = json.loads((ROOT / "records/2026-11-22_schedules-by-budget/summary.json").read_text(encoding="utf-8"))
+    for task, found in summary.items():
+        cells = re.search(rf"^\| {task}, [^|]*\((?:points|nats)\) \| (.*) \|$", page, re.MULTILINE)
+        assert cells is not None, task
+        scale, digits = (1.0, 2) if task == "tinyshakespeare" else (100.0, 1)
+        for cell, row in zip(cells[1].split(" | "), found["linear_against_step"], strict=True):
+            shown = f"{scale * row['gap']['mean']:+.{digits}f}"
+            assert cell == (f"**{shown}**" if row["p_holm"] < 0.05 else shown), (task, row["share"])
+
+
+def test_verdicts_say_no_more_than_their_tests() -> None:
+    def said(mean: float, kind: str, margin: float = 0.0, sd: float = 0.1) -> str:
+        row = evidence.Row("a", "b", "c", "d", "e", evidence.Gaps(3, mean, sd), kind, margin)
+        return str(evidence.tested([row])[0][2])
+
+    assert (said(2.0, "ahead"), said(-2.0, "ahead"), said(0.1, "ahead")) == ("holds", "contradicted", "cannot tell")
+    assert (said(0.0, "equal", 1.0), said(0.0, "equal", 0.1)) == ("holds", "cannot tell")
+    assert (said(3.0, "equal", 1.0), said(-3.0, "equal", 1.0)) == ("more than that", "contradicted")
+    assert (said(-0.2, "no worse", 1.0), said(-3.0, "no worse", 1.0)) == ("holds", "contradicted")
+    assert said(-1.0, "no worse", 1.0) == "cannot tell"
+    assert evidence.tested([evidence.Row("a", "b", "c", "d", "e", None)])[0][2] == "not run"
+
+
+def test_every_system_has_its_headlines() -> None:
+    rows = evidence.headlines()
+    assert {row.system for row in rows} == {"Budgeted training", "MLR-SNet", "Cyclical rates", "FreezeOut", "LRTuner"}
+    assert all((ROOT / "records" / row.record / "README.md").is_file() for row in rows)
+    assert evidence.table(rows).count("| **") == len(rows)
+
+
+def test_the_first_picture_is_that_of_the_record(tmp_path: Path) -> None:
+    evidence.draw_by_budget(tmp_path / "drawn.svg")
+    curves = [
+        re.findall(r'<path d="(M [^"]+)"', path.read_text(encoding="utf-8"))
+        for path in (tmp_path / "drawn.svg", ROOT / "docs/_static/by_budget.svg")
+    ]
+    assert curves[0] == curves[1]
+
+
+def test_every_schedule_has_a_picture_and_a_formula() -> None:
+    formulas = module("formulas")
+    made = {name for name in lehr.__all__ if isinstance(getattr(lehr, name), type)}
+    shapes = {f"lehr.{name}" for name in made if issubclass(getattr(lehr, name), lehr.Schedule)} - {"lehr.Schedule"}
+    reference = (ROOT / "docs/reference/schedules.md").read_text(encoding="utf-8")
+    recipes = set(re.findall(r"autofunction:: (lehr\.\S+)", reference)) - {"lehr.parse_schedule"}
+    assert shapes | recipes == set(formulas.EXAMPLES)
+    assert set(formulas.EXAMPLES) <= set(formulas.FORMULAS)
+    for name, expression in formulas.EXAMPLES.items():
+        assert lehr.parse_schedule(expression)(0.5) >= 0.0, name
+        assert expression.partition("(")[0] == name.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_code_is_not_clipped(page: Path) -> None:
+    for fence in re.findall(
+        r"^```(?:python|bash)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        assert max(map(len, fence.splitlines())) <= WIDEST, fence
+
+
+def test_notebooks_are_short_and_come_without_outputs() -> None:
+    books = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
+    assert len(books) >= 6
+    listed = (ROOT / "docs/notebooks.md").read_text(encoding="utf-8")
+    for book in books:
+        assert f"notebooks/{book.stem}\n" in listed, book.name
+        for cell in json.loads(book.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                assert cell["outputs"] == [] and cell["execution_count"] is None, book.name
+                assert max(len(line.rstrip("\n")) for line in cell["source"]) <= WIDEST, book.name

@@ -1,0 +1,138 @@
+"""Two processes over which `fully_shard` has spread a model: rates and weights are those of one process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+import torch.multiprocessing as mp
+from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.fsdp import fully_shard
+
+import lehr
+
+STEPS = 12
+
+POLICIES: dict[str, Callable[[nn.Module], Any]] = {
+    "schedule": lambda model: lehr.Linear().after_warmup(0.2),
+    "tuner": lambda model: lehr.LRTuner(),
+    "learned": lambda model: lehr.LearnedSchedule.pretrained(),
+    "freezing": lambda model: lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear"),
+}
+
+
+class Run:
+    """Every process sees the same batches, so that their mean is what one process has."""
+
+    def __init__(self, policy: str) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(*(nn.Sequential(nn.Linear(6, 6), nn.Tanh()) for _ in range(3)), nn.Linear(6, 6))
+        if dist.is_initialized():
+            for part in self.model:
+                fully_shard(part)
+            fully_shard(self.model)
+        made = POLICIES[policy](self.model)
+        groups = made.param_groups(lr=0.01) if isinstance(made, lehr.FreezeOut) else self.model.parameters()
+        optimizer = torch.optim.AdamW(groups, lr=0.01)
+        inputs = torch.randn(64, 6, generator=torch.Generator().manual_seed(1))
+        loader = torch.utils.data.DataLoader(inputs, batch_size=8)  # type: ignore[arg-type]
+        self.training = lehr.Training(
+            self.model, optimizer, loader, lambda model, x: (model(x) - x.sin()).square().mean()
+        )
+        self.scheduler = lehr.Scheduler(self.training, made, lehr.Budget(steps=STEPS))
+        self.rates: list[list[float]] = []
+
+    def go(self, updates: int) -> Run:
+        for _ in range(updates):
+            self.rates.append(self.scheduler.get_last_lr())
+            self.training.step(self.scheduler)
+        return self
+
+    def state(self) -> dict[str, Any]:
+        optimizer = self.training.optimizers[0]
+        return {
+            "model": get_model_state_dict(self.model),
+            "optimizer": get_optimizer_state_dict(self.model, optimizer),
+            "scheduler": self.scheduler,
+            "batches": self.training.batches,
+        }
+
+    def load(self, folder: Path) -> Run:
+        state = self.state()
+        dcp.load(state, checkpoint_id=folder, no_dist=True)
+        set_model_state_dict(self.model, state["model"])
+        set_optimizer_state_dict(self.model, self.training.optimizers[0], state["optimizer"])
+        return self
+
+    def weights(self) -> list[float]:
+        whole = [one.full_tensor() if dist.is_initialized() else one for one in self.model.parameters()]  # type: ignore[operator]
+        return torch.cat([one.detach().flatten() for one in whole]).tolist()
+
+
+def _work(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    found: dict[str, Any] = {}
+    for policy in POLICIES:
+        run = Run(policy).go(STEPS // 2)
+        if policy == "schedule":
+            dcp.save(run.state(), checkpoint_id=Path(folder, "half-way"))
+        run.go(STEPS - STEPS // 2)
+        found[policy] = [run.rates, run.weights()]
+    tested = Run("schedule").go(2)
+    before = tested.weights()
+    result = lehr.range_test(tested.training, low=1e-4, high=0.1, steps=12)
+    found["range test"] = [result.losses, tested.weights() == before]
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sharded")
+    mp.start_processes(_work, (str(folder),), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ranks(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_sharded_model_trains_as_a_whole_one(ranks: list[dict[str, Any]], policy: str) -> None:
+    whole = Run(policy).go(STEPS)
+    for found in ranks:
+        rates, weights = found[policy]
+        assert [x for row in rates for x in row] == pytest.approx([x for row in whole.rates for x in row], rel=1e-4)
+        assert weights == pytest.approx(whole.weights(), abs=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")  # which is what is tested
+def test_a_run_of_two_processes_goes_on_in_one(ranks: list[dict[str, Any]], folder: Path) -> None:
+    """By way of torch.distributed.checkpoint."""
+    run = Run("schedule").load(folder / "half-way")
+    assert run.scheduler.updates == STEPS // 2
+    run.go(STEPS - STEPS // 2)
+    rates, weights = ranks[0]["schedule"]
+    assert run.rates == rates[STEPS // 2 :]
+    assert run.weights() == pytest.approx(weights, abs=1e-4)
+
+
+def test_a_range_test_of_a_sharded_model_leaves_no_trace(ranks: list[dict[str, Any]]) -> None:
+    whole = lehr.range_test(Run("schedule").go(2).training, low=1e-4, high=0.1, steps=12)
+    for found in ranks:
+        losses, same = found["range test"]
+        assert losses == pytest.approx(whole.losses, rel=1e-4)
+        assert same
