@@ -50,6 +50,16 @@ def plain(value: object) -> float | None:
         return None
 
 
+def real(value: object) -> float | None:
+    """`value` as a float, infinite beyond all floats; None if it is no real number.
+
+    >>> real(3), real(10**400), real("3")
+    (3.0, inf, None)
+    """
+    number = plain(value)
+    return None if number is None else _float(number)
+
+
 def whole(value: object, least: int) -> int | None:
     """`value` as an int that is at least so much; None if it is no whole number, or less.
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 import lehr
 from contract.policies import POLICIES
 from contract.training import GROUPS, STEPS, Run, rate
+from processes import run_all_ranks
 
 RANKS = 2
 
@@ -94,7 +94,7 @@ def _work(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[object]]]:
     folder = tmp_path_factory.mktemp("ranks")
-    mp.start_processes(_work, (str(folder),), nprocs=RANKS, start_method="spawn")  # type: ignore[no-untyped-call]
+    run_all_ranks(_work, folder, RANKS)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(RANKS)]
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 import lehr
-from lehr.scheduler import ranks
+from lehr.scheduler import last_words, ranks
+from processes import run_ranks
 
-SENTENCE = "rank 0 of 2 could not agree with the others on the loss: another rank has stopped, or did not call"
+SENTENCE = "NoAgreementError: rank 0 of 2 could not agree with the others on the loss: "
 
 
 class Looks(lehr.Policy):
@@ -49,6 +51,8 @@ def _nothing(rank: int) -> None:
     pass
 
 
+THREE = "observe: loss must be one real number; got a tensor of torch.float32 and shape (3,)"
+
 GIVEN: dict[str, tuple[Any, Any, Callable[[int], None]]] = {
     "a number and a tensor": (1.0, torch.tensor(2.0), _nothing),
     "half precision and double": (torch.tensor([1.0], dtype=torch.bfloat16), torch.tensor(2.0).double(), _nothing),
@@ -60,6 +64,7 @@ GIVEN: dict[str, tuple[Any, Any, Callable[[int], None]]] = {
 
 
 def _work(rank: int, folder: str) -> None:
+    last_words.PATIENCE = 1.0  # type: ignore[misc]
     for number, (name, (*losses, act)) in enumerate(GIVEN.items()):
         dist.init_process_group(
             "gloo", init_method=f"file://{folder}/meet{number}", rank=rank, world_size=2, timeout=timedelta(seconds=60)
@@ -80,11 +85,7 @@ def _work(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("ranks")
-    context = mp.start_processes(  # type: ignore[no-untyped-call]
-        _work, (str(folder),), nprocs=2, join=False, start_method="spawn"
-    )
-    for process in context.processes:
-        process.join(300)
+    run_ranks(_work, folder, 2)
     return {path.stem: path.read_text() for path in folder.glob("*.txt")}
 
 
@@ -95,17 +96,61 @@ def test_kinds_of_numbers_mix(said: dict[str, str], name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "other"),
+    ("name", "other", "known"),
     [
-        ("one raises", "KeyError: 'mine'"),
-        ("one gives three losses", "ValueError: loss must be one number on every rank; rank 1 got (3,)"),
-        ("one is killed", None),
+        ("one raises", "KeyError: 'mine'", "no word came from rank 1 ("),
+        ("one gives three losses", f"ValueError: {THREE}", f"rank 1 stopped with ValueError: {THREE} ("),
+        ("one is killed", None, "rank 1 is gone: its process "),
     ],
 )
-def test_the_rank_that_is_left_says_what_to_look_for(said: dict[str, str], name: str, other: str | None) -> None:
-    assert said[f"{name} 0"].startswith(f"RuntimeError: {SENTENCE}")
-    assert "first error in their output" in said[f"{name} 0"]
+def test_the_rank_that_is_left_says_which_has_stopped_and_why(
+    said: dict[str, str], name: str, other: str | None, known: str
+) -> None:
+    assert said[f"{name} 0"].startswith(f"{SENTENCE}{known}")
     assert said.get(f"{name} 1") == other
+
+
+PLAN = lehr.Budget(seconds=100.0)
+TIMEOUT = 30.0
+
+
+def _until_one_dies(rank: int, folder: str) -> None:
+    """Four ranks whose clocks are skewed train by rank 0's, until rank 2 is killed."""
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/four", rank=rank, world_size=4, timeout=timedelta(seconds=TIMEOUT)
+    )
+    time = [1_000.0 * rank]
+
+    def now() -> float:
+        time[0] += 1.0 + 0.5 * rank
+        return time[0]
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = lehr.Scheduler(optimizer, lehr.Linear(), PLAN, now=now)
+    rates: list[float] = []
+    said = "none"
+    try:
+        while not scheduler.finished:
+            if rank == 2 and len(rates) == 20:
+                os._exit(9)
+            rates += scheduler.get_last_lr()
+            optimizer.step()
+            began = monotonic()
+            scheduler.step()
+    except RuntimeError as error:
+        said = str(error)
+    Path(folder, f"{rank}.json").write_text(json.dumps([rates, said, monotonic() - began]))
+
+
+def test_where_one_of_four_is_killed_the_others_stop_in_time_at_the_same_rate(tmp_path: Path) -> None:
+    run_ranks(_until_one_dies, tmp_path, 4)
+    left = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1, 3)]
+    for rank, (rates, said, waited) in zip((0, 1, 3), left, strict=True):
+        assert rates[:20] == left[0][0][:20]
+        assert said.startswith(f"rank {rank} of 4 could not agree with the others on the time: rank 2 is gone: its")
+        assert waited < TIMEOUT
+    assert {len(rates) for rates, _, _ in left} <= {20, 21}  # the last may have been agreed on with some of them
+    assert left[0][0][0] > left[0][0][19] > 0.0
 
 
 def test_alone_nothing_is_sent() -> None:

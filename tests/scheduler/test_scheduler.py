@@ -7,7 +7,9 @@ import gc
 import math
 import warnings
 import weakref
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from torch.optim.lr_scheduler import LRScheduler
@@ -698,3 +700,93 @@ def test_seconds_leave_out_pauses() -> None:
     drive(scheduler, 1)
     assert scheduler.spent == 4
     assert scheduler.get_last_lr() == [pytest.approx(0.06)]
+
+
+class Remembers(lehr.Policy):
+    """Looks at the loss, and would remember one that it cannot read."""
+
+    needs = ("loss",)
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def factors(self, moment: lehr.Moment) -> float:
+        if moment.loss is not None:
+            self.seen.append(1.0)
+            self.seen[-1] = float(moment.loss)
+        return 1.0
+
+    def state_dict(self) -> dict[str, object]:
+        return {"seen": list(self.seen)}
+
+
+@pytest.mark.parametrize("loss", [torch.ones(2), [1.0], "1", torch.tensor(1j), np.array([1.0, 2.0]), object(), True])
+def test_what_is_no_loss_is_refused_before_a_policy_sees_it(loss: object) -> None:
+    scheduler = Scheduler(sgd(), Remembers(), Budget(steps=3))
+    before = scheduler.state_dict()
+    with pytest.raises(ValueError, match="observe: loss must be one real number"):
+        scheduler.observe(loss=loss)
+    assert scheduler.state_dict() == before
+
+
+@pytest.mark.parametrize(
+    ("loss", "seen"), [(np.float32(0.5), 0.5), (np.array([2.0]), 2.0), (10**400, math.inf), (Fraction(1, 4), 0.25)]
+)
+def test_losses_are_numbers_of_any_kind(loss: object, seen: float) -> None:
+    policy = Remembers()
+    Scheduler(sgd(), policy, Budget(steps=3)).observe(loss=loss)
+    assert policy.seen == [seen]
+
+
+@pytest.mark.parametrize("amount", [10**400, torch.ones(2), "3", [3], math.nan, math.inf, -1])
+def test_what_is_no_amount_is_refused(amount: object) -> None:
+    scheduler = Scheduler(sgd(), Linear(), Budget(samples=100))
+    with pytest.raises(ValueError, match="observe: samples must be a finite number, at least 0"):
+        scheduler.observe(samples=amount)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf, -0.1, 10**400])
+def test_rates_that_are_none_are_refused(rate: float) -> None:
+    optimizer = sgd()
+    scheduler = Scheduler(optimizer, Linear(), Budget(steps=4))
+    for rates in ([rate], [0.1, 0.1], rate, "0"):
+        with pytest.raises(ValueError, match="rates must be 1 numbers"):
+            scheduler.rescale(rates)  # type: ignore[arg-type]
+    assert scheduler.base_lrs == scheduler.get_last_lr() == [0.1]
+    other = sgd()
+    other.param_groups[0]["lr"] = rate
+    with pytest.raises(ValueError, match="parameter group 0: lr must be finite and at least 0"):
+        Scheduler(other, Linear(), Budget(steps=4))
+
+
+@pytest.mark.parametrize("tensor", [False, True])
+def test_an_optimizers_checkpoint_without_base_rates_does_not_set_them(tensor: bool) -> None:
+    """It may stem from the middle of a run; a rate that is the base anyway needs no word."""
+    saved = sgd(0.25).state_dict()
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=torch.tensor(0.5) if tensor else 0.5)
+    scheduler = Scheduler(optimizer, Linear(), Budget(steps=4))
+    optimizer.load_state_dict(copy.deepcopy(saved))
+    with pytest.warns(
+        BudgetWarning, match=r"says lr=0.25, but has no initial_lr .* base values that it was built with"
+    ):
+        assert scheduler.get_last_lr() == [0.5]
+    assert float(optimizer.param_groups[0]["lr"]) == 0.5
+    drive(scheduler, 1)
+    assert scheduler.get_last_lr() == [0.375]
+    saved["param_groups"][0]["lr"] = 0.5
+    optimizer.load_state_dict(saved)
+    assert scheduler.get_last_lr() == [0.375]
+    optimizer.add_param_group({"params": [torch.zeros(1, requires_grad=True)], "lr": 0.1})
+    assert scheduler.get_last_lr() == [0.375, pytest.approx(0.075)]
+
+
+def test_a_group_that_is_added_to_the_first_of_two_optimizers_is_in_nobodys_place() -> None:
+    first, second = sgd(0.1), sgd(0.2)
+    scheduler = Scheduler([first, second], Linear(), Budget(steps=4))
+    first.add_param_group({"params": [torch.zeros(1, requires_grad=True)], "lr": 0.3})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BudgetWarning)
+        assert scheduler.get_last_lr() == [0.1, 0.3, 0.2]
+    second.add_param_group({"params": [torch.zeros(1, requires_grad=True)], "lr": 0.4})
+    scheduler.rescale([1.0, 3.0, 2.0, 4.0])  # those of the new group, too
+    assert scheduler.base_lrs == [1.0, 3.0, 2.0, 4.0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import multiprocessing
 import os
 import random
 import time
@@ -20,6 +19,7 @@ import torch
 
 import lehr
 from lehr.state import checkpoints as module
+from processes import CONTEXT
 
 
 def made(folder: Path, **changes: object) -> tuple[torch.nn.Linear, lehr.Checkpoints]:
@@ -354,7 +354,7 @@ def _saving(folder: str, seconds: float) -> None:
 def test_resuming_while_another_process_saves_and_deletes(tmp_path: Path) -> None:
     made(tmp_path, model=Box(0), random=Box(0))
     lehr.Checkpoints(tmp_path, keep=1, box=Box(0)).save(0)
-    process = multiprocessing.get_context("spawn").Process(target=_saving, args=(str(tmp_path), 4.0))
+    process = CONTEXT.Process(target=_saving, args=(str(tmp_path), 4.0))
     process.start()
     box, steps = Box(None), [0]
     checkpoints = lehr.Checkpoints(tmp_path, keep=1, box=box)

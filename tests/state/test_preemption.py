@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import runpy
@@ -14,11 +13,10 @@ from typing import Any
 
 import torch
 
+from processes import CONTEXT
+
 KILLS = 12
 SCRIPT = Path(__file__).parents[2] / "examples" / "preemptible.py"
-
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "torch._dynamo", "lehr"])  # so that a start takes milliseconds
 
 
 def _train(folder: str, budget: str, said: str) -> None:
@@ -34,7 +32,7 @@ class Process:
     def __init__(self, folder: Path, budget: str) -> None:
         self.output = folder.with_suffix(".txt")
         self.output.unlink(missing_ok=True)
-        self.process = _context.Process(target=_train, args=(str(folder), budget, str(self.output)))
+        self.process = CONTEXT.Process(target=_train, args=(str(folder), budget, str(self.output)))
         self.process.start()
 
     @property

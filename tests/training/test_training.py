@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import math
 import random
 import warnings
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -823,3 +825,21 @@ def test_a_training_moves_before_its_first_update() -> None:
         training.to("cpu")
     with pytest.raises(ValueError, match="a step of your own places its batches itself"):
         lehr.Training.of(lambda: 0.0, touches=[optimizer]).to("cpu")
+
+
+def test_trainings_are_no_cycles() -> None:
+    """They hold the model, which a loop over trainings would keep until Python looks for cycles."""
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    made = [
+        lehr.Training.of(lambda: 0.0, touches=[model, optimizer]),
+        lehr.Training(model, optimizer, [torch.ones(1, 2)], lambda model, x: model(x).sum()),
+    ]
+    watched = [weakref.ref(one) for one in made]
+    gc.collect()
+    gc.disable()
+    try:
+        made.clear()
+        assert [one() for one in watched] == [None, None]
+    finally:
+        gc.enable()

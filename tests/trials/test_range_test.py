@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 
 import lehr
+from processes import run_all_ranks
 from state.test_untouched import Run, same
 
 INPUTS = torch.randn(256, 4, generator=torch.Generator().manual_seed(0))
@@ -312,7 +312,7 @@ def _work(rank: int, folder: str) -> None:
 
 
 def test_two_ranks_average_stop_together_and_agree(tmp_path: Path) -> None:
-    mp.start_processes(_work, (str(tmp_path),), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
+    run_all_ranks(_work, tmp_path, 2)
     (one, mine, weight), (two, theirs, other) = [json.loads((tmp_path / f"{r}.json").read_text()) for r in range(2)]
     assert one["losses"][:-1] == two["losses"][:-1]
     assert one["rates"] == two["rates"]

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer
 
-from lehr._numbers import floats, plain
+from lehr._numbers import floats, real
 from lehr.budget import Budget
 from lehr.scheduler.param_groups import set_base_rates
 from lehr.scheduler.scheduler import Scheduler
@@ -118,9 +118,9 @@ def _cycles(policy: str, cycles: int, low: float, end: float) -> Schedule:
 def _each(name: str, value: Any, optimizer: Optimizer) -> list[float]:
     """One number for each parameter group."""
     groups = len(optimizer.param_groups)
-    alone = plain(value)
+    alone = real(value)
     if alone is not None:
-        return [float(alone)] * groups
+        return [alone] * groups
     numbers = floats(value)
     if numbers is None:
         raise ValueError(f"CyclicLR: {name} must be a number, or one for each parameter group; got {value!r}")

@@ -100,7 +100,7 @@ class LearnedSchedule(Policy):
             return
         self._last = progress
         at = min(progress, 1.0)
-        if not isinstance(loss, Tensor) or self._looked_at:  # rates that are numbers need one in any case
+        if not isinstance(loss, Tensor) or self._looked_at or at_hand(loss):  # rates that are numbers need one anyway
             if self._numbers is None:
                 self._numbers = OnNumbers(self.network, self._adaptive)
             numbers = self._memory if isinstance(self._memory, tuple) else _as_numbers(self._memory.tolist())
@@ -201,6 +201,11 @@ class LearnedSchedule(Policy):
         ['SGD with momentum 0.9', 'AdamW']
         """
         return cls.load(PRETRAINED / "learned-schedule.safetensors")
+
+
+def at_hand(loss: Tensor) -> bool:
+    """Whether reading the number waits for no device."""
+    return loss.device.type == "cpu"
 
 
 def _network(tensors: Mapping[str, Tensor]) -> BudgetNetwork:

@@ -56,6 +56,15 @@ def meddled(value: float, policy: Any) -> str:
     )
 
 
+def strange(key: str, value: float) -> str:
+    """For an optimizer's checkpoint that does not tell base values, loaded under a scheduler."""
+    return (
+        f"the optimizer's state that was loaded says {key}={value:g}, but has no initial_{key} to say whether that is "
+        "where its run began or where it stood, so the scheduler goes on from the base values that it was built with; "
+        "to begin from the loaded ones, load the optimizer before the scheduler is built"
+    )
+
+
 def overspent(budget: Budget) -> str:
     """For a run that goes on although its budget is spent."""
     return (

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lehr._numbers import whole
+from lehr._numbers import real, shown, whole
 from lehr.budget import Budget
 from lehr.policy import Policy, as_policy
 from lehr.scheduler.param_groups import Factors
@@ -74,9 +74,23 @@ def check_arguments(budget: Any, count: Any, agree_every: Any) -> None:
 
 def amount_of(unit: str, amount: Any) -> float:
     """Samples or tokens that were observed."""
-    number = float(amount)
-    if not 0.0 <= number < math.inf:
-        raise ValueError(f"observe: {unit} must be a finite number, at least 0; got {amount!r}")
+    number = real(amount)
+    if number is None or not 0.0 <= number < math.inf:
+        raise ValueError(f"observe: {unit} must be a finite number, at least 0; got {shown(amount)}")
+    return number
+
+
+def loss_of(loss: Any) -> float | Tensor:
+    """A loss that was observed: a tensor of one number without graph, unseen, or a number, which may be infinite."""
+    if isinstance(loss, Tensor):
+        if loss.numel() != 1 or loss.is_complex():
+            raise ValueError(
+                f"observe: loss must be one real number; got a tensor of {loss.dtype} and shape {tuple(loss.shape)}"
+            )
+        return loss.detach()
+    number = real(loss)
+    if number is None:
+        raise ValueError(f"observe: loss must be one real number; got {shown(loss)}")
     return number
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat
 from numbers import Real
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.weak import WeakIdKeyDictionary
 
+from lehr._numbers import floats, real, shown
 from lehr.policy import Follow, as_policy
 from lehr.schedules import Schedule
 
 Factors = float | Sequence[float] | Tensor
 """One for all groups, a number or a tensor of one on any device, or one for each group."""
+
+
+SAME: Final = 1e-6
+"""What differs by a smaller share is the same number in single precision."""
 
 
 def numbers(factors: Factors) -> float | Sequence[float]:
@@ -36,7 +42,8 @@ class Hyperparameter:
     A group with an `lr_scale`, as timm's layer decay makes them, has its rates multiplied by it, as timm's own
     schedulers do.
 
-    What somebody else wrote into the first group in between is noted in `meddled`.
+    What somebody else wrote into the first group in between is noted in `meddled`, and the value of a group that came
+    with a checkpoint without a base value, whose place keeps the one it had, in `strange`.
 
     Args:
         optimizers: whose groups.
@@ -52,7 +59,9 @@ class Hyperparameter:
         self._written_above_0 = True
         self._last: float | None = None
         self.meddled: float | None = None
+        self.strange: float | None = None
         self._groups: list[dict[str, Any]] = []
+        self._places: dict[tuple[int, int], dict[str, Any]] = {}
         self._plain: list[tuple[dict[str, Any], float, int]] = []
         self._all_plain = False
         self._bases_above_0 = True
@@ -72,19 +81,25 @@ class Hyperparameter:
 
     def adopt(self) -> None:
         """Look at the groups anew: note their base values and where to write."""
-        self._groups = list(self.groups)
+        before = self._places
+        self._places = {
+            (i, j): group for i, one in enumerate(self.optimizers) for j, group in enumerate(one.param_groups)
+        }
+        self._groups = list(self._places.values())
         self._last = None
         tensors: dict[tuple[torch.device, torch.dtype], list[int]] = {}
         self._plain = []
         self.bases = []
-        for index, group in enumerate(self._groups):
+        for index, (place, group) in enumerate(self._places.items()):
             value = self._read(group, index)
+            if self._initial not in group and before.get(place, group) is not group:
+                self._keep_base(group, value, before[place].get(self._initial, value))
             if isinstance(value, Tensor):
                 if self._initial not in group and value in _FILLED:  # another optimizer's, whose scheduler fills it
                     value = torch.full_like(value, _FILLED[value])
                     self.assign(group, value)
                 tensors.setdefault((value.device, value.dtype), []).append(index)
-            base = float(group.setdefault(self._initial, float(value))) * self._scale(group)
+            base = self._base(group, index, value) * self._scale(group)
             self.bases.append(base)
             if not isinstance(value, Tensor):
                 self._plain.append((group, base, index))
@@ -181,6 +196,28 @@ class Hyperparameter:
                 f"parameter group {index}: {self.key} is {value!r}, which is no number and cannot be scheduled"
             )
         return value
+
+    def _base(self, group: dict[str, Any], index: int, value: Any) -> float:
+        """The group's value at factor 1, noted in the group at first sight."""
+        given = group.get(self._initial, value)
+        try:
+            base = float(given)
+        except (OverflowError, TypeError, ValueError):
+            base = math.nan
+        if not math.isfinite(base) or (self.key == "lr" and base < 0.0):
+            least = " and at least 0" if self.key == "lr" else ""
+            raise ValueError(
+                f"parameter group {index}: {self.key} must be finite{least} to be scheduled; got {shown(given)}"
+            )
+        group.setdefault(self._initial, base)
+        return base
+
+    def _keep_base(self, group: dict[str, Any], value: Any, base: float) -> None:
+        """Give a group in another's place its base value, since its own may come from anywhere in a run."""
+        group[self._initial] = float(base)
+        number = real(value)
+        if number is not None and abs(number - base) > SAME * abs(base):
+            self.strange = number
 
     def _scale(self, group: dict[str, Any]) -> float:
         return float(group.get("lr_scale", 1.0)) if self.key == "lr" else 1.0
@@ -297,6 +334,20 @@ def peak_of(who: str, bases: Sequence[float]) -> float:
             f"{who}: a parameter group needs a learning rate above 0, to which the others keep their ratio"
         )
     return peak
+
+
+def rates_of(rates: Any, groups: int) -> list[float]:
+    """Learning rates for so many parameter groups, as numbers.
+
+    Raises:
+        ValueError: if they are not as many, or not finite and at least 0.
+    """
+    given = floats(rates)
+    if given is None or len(given) != groups or not all(0.0 <= rate < math.inf for rate in given):
+        raise ValueError(
+            f"rates must be {groups} numbers, one for each parameter group, finite and at least 0; got {shown(rates)}"
+        )
+    return given
 
 
 def set_rates(optimizers: Sequence[Optimizer], rates: Sequence[float]) -> None:

@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch.distributed import ProcessGroup
 
 from lehr.policy import Look
+from lehr.scheduler import last_words
+from lehr.scheduler.last_words import NoAgreementError
 
 
 def is_first() -> bool:
@@ -100,13 +102,17 @@ def _together(what: str, collective: Callable[[], Any]) -> None:
     Raises:
         RuntimeError: if another rank has stopped, or was elsewhere.
     """
+    last_words.arrive()
     try:
         collective()
     except RuntimeError as error:
         reason = (str(error).splitlines() or [""])[0]
-        raise RuntimeError(
-            f"rank {dist.get_rank()} of {dist.get_world_size()} could not agree with the others on {what}: another "
-            "rank has stopped, or did not call the scheduler here as this one did. Look for the first error in their "
-            "output, and see that all of them call observe() and step() equally often with the same arguments "
+        known = last_words.of_others()
+        advice = known or (
+            "another rank has stopped, or did not call the scheduler here as this one did. Look for the first error in "
+            "their output, and see that all of them call observe() and step() equally often with the same arguments"
+        )
+        raise NoAgreementError(
+            f"rank {dist.get_rank()} of {dist.get_world_size()} could not agree with the others on {what}: {advice} "
             f"({reason})"
         ) from error

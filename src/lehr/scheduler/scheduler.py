@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.budget import Budget, Clock
 from lehr.policy import Follow, Look, Moment, Policy, Recovery, as_look
-from lehr.scheduler import finishing, ranks
+from lehr.scheduler import finishing, last_words, ranks
 from lehr.scheduler.budget_warnings import (
     FAR_FROM_THE_END,
     BudgetWarning,
@@ -28,12 +28,28 @@ from lehr.scheduler.budget_warnings import (
     meddled,
     overspent,
     retired,
+    strange,
     uninformed,
 )
 from lehr.scheduler.checkpoint import Fingerprint, SchedulerState, accepted, load_policy
 from lehr.scheduler.history import History
-from lehr.scheduler.inputs import Drives, amount_of, as_factors, check_arguments, drivers_of, policy_for
-from lehr.scheduler.param_groups import Factors, Hyperparameters, base_rates, numbers, set_base_rates
+from lehr.scheduler.inputs import (
+    Drives,
+    amount_of,
+    as_factors,
+    check_arguments,
+    drivers_of,
+    loss_of,
+    policy_for,
+)
+from lehr.scheduler.param_groups import (
+    Factors,
+    Hyperparameters,
+    base_rates,
+    numbers,
+    rates_of,
+    set_base_rates,
+)
 from lehr.scheduler.preview import Preview, look_ahead
 from lehr.schedules import Linear, Schedule
 from lehr.state.fallback import Fallback
@@ -106,6 +122,7 @@ class Scheduler(LRScheduler):
         optimizers, self.modules = drivers_of(optimizer)
         check_arguments(budget, count, agree_every)
         accepted(accept)
+        last_words.arrive()
         self.optimizer = optimizers[0]
         self.optimizers = optimizers
         self.policy = policy_for(optimizers, policy)
@@ -282,7 +299,8 @@ class Scheduler(LRScheduler):
             if name in self.policy.needs and given is None and (name == "loss" or self.policy.wants_look(progress)):
                 raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({name}=...) before the update")
         if loss is not None:
-            loss = ranks.mean(loss.detach() if isinstance(loss, Tensor) else loss, self._data_parallel)
+            with last_words.telling():
+                loss = ranks.mean(loss_of(loss), self._data_parallel)
         look = as_look(loss_at)
         self._informed = True
         self._apply(Moment(progress, loss, look and ranks.mean_along(look, self._data_parallel)))
@@ -366,8 +384,15 @@ class Scheduler(LRScheduler):
         return self._written.lr.bases
 
     def rescale(self, rates: Sequence[float]) -> None:
-        """Give each group another learning rate at factor 1; today's follow."""
-        set_base_rates(self.optimizers, rates)
+        """Give each group another learning rate at factor 1; today's follow.
+
+        Args:
+            rates: one for each group, finite and at least 0.
+
+        Raises:
+            ValueError: if they are anything else; then nothing changes.
+        """
+        set_base_rates(self.optimizers, rates_of(rates, len(self._written.lr.groups)))
         self._written.adopt()
         self._own_bases = list(self.base_lrs)
         self._write(self.clock.progress, self._factors)
@@ -574,6 +599,10 @@ class Scheduler(LRScheduler):
     def _meet_new_groups(self) -> None:
         """Groups were added or replaced: note their base values and give them their rates."""
         self._written.adopt()
+        for one in (self._written.lr, *(other for other, _ in self._written.others)):
+            if one.strange is not None:
+                self._say(f"strange {one.key}", strange(one.key, one.strange))
+                one.strange = None
         self._own_bases += self.base_lrs[len(self._own_bases) :]
         self._impose()
         self.policy.bind(self._together)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
@@ -28,7 +29,8 @@ class StepUpdate:
         function: makes one update and returns the loss, or a pair of the loss and metrics.
         gradients: leaves the gradients of the next update, without making it; returns the loss. None if there is none.
         optimizers: whose gradients these are.
-        mark: notes all but weights and optimizer state that an update changes; what it returns puts it back.
+        mark: a method of the training that this update belongs to, which notes all but weights and optimizer state that
+            an update changes; what it returns puts it back.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class StepUpdate:
         self.function = function
         self.gradients = gradients
         self.optimizers = optimizers
-        self.mark = mark
+        self._mark = weakref.WeakMethod(mark)
         self.metrics: Mapping[str, Any] = {}
         self.cannot_look = None if gradients is not None else NO_BACKWARD
 
@@ -66,7 +68,9 @@ class StepUpdate:
         before = random.state_dict()
         parameters = parameters_of(self.optimizers)
         kept = [parameter.grad for parameter in parameters]
-        put_back = self.mark()
+        mark = self._mark()
+        assert mark is not None  # whoever makes an update holds the training
+        put_back = mark()
         try:
             loss = self._loss_of(self.gradients())
         finally:

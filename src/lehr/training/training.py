@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lehr._numbers import plain, whole
+from lehr._numbers import plain, real, shown, whole
 from lehr.budget import Budget
 from lehr.scheduler import Scheduler
+from lehr.scheduler.last_words import tell
 from lehr.scheduler.param_groups import base_rates, peak_of
 from lehr.scheduler.scheduler import rescale
 from lehr.state import Batches, RandomState, untouched
@@ -176,7 +177,11 @@ class Training:
         Returns:
             The loss, averaged over the batches of the update, without graph.
         """
-        return self._update.step(scheduler, self._look)
+        try:
+            return self._update.step(scheduler, self._look)
+        except BaseException as error:
+            tell(error)
+            raise
 
     def run(self, scheduler: Scheduler) -> Iterator[Tensor]:
         """Make updates until the budget is spent, or the data has come to its end.
@@ -194,7 +199,7 @@ class Training:
             raise ValueError("Training.run: scheduler drives other optimizers than this training's")
         while not scheduler.finished:
             try:
-                loss = self._update.step(scheduler, self._look)
+                loss = self.step(scheduler)
             except OutOfData:
                 return
             yield loss
@@ -379,9 +384,9 @@ class Training:
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.5, 5.0]
         """
-        number = plain(rate)
+        number = real(rate)
         if number is None or not 0.0 < number < math.inf:
-            raise ValueError(f"Training.set_peak: rate must be a number above 0 and finite; got {rate!r}")
+            raise ValueError(f"Training.set_peak: rate must be a number above 0 and finite; got {shown(rate)}")
         bases = base_rates(self.optimizers)
         share = number / peak_of("Training.set_peak", bases)
         rescale(self.optimizers, [base * share for base in bases])

@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 
 from torch import Tensor
 
-from lehr._numbers import plain, whole
+from lehr._numbers import real, shown, whole
 from lehr.scheduler import ranks
+from lehr.scheduler.last_words import telling
 from lehr.training import Training
 from lehr.training.modes import same_modes
 from lehr.training.training import check_training
@@ -85,7 +86,7 @@ def range_test(
         raise ValueError(f"range_test: diverge must be above 0; got {diverge!r}")
     test = _Test(higher_is_better, diverge)
     watched = not training.has_schedulers
-    with training.untouched(), RateSetter(training.optimizers) as setter:
+    with training.untouched(), telling(), RateSetter(training.optimizers) as setter:
         for index in range(steps):
             share = index / (steps - 1)
             setter.set(low * (high / low) ** share if mode == "exp" else low + (high - low) * share)
@@ -124,10 +125,11 @@ class _Test:
         number = float(ranks.mean(_number("loss", loss)))
         self.rates.append(rate)
         self.losses.append(number)
-        if metric is not None:
+        share = float(ranks.mean(float(metric is not None)))  # of the ranks that have one
+        if share == 1.0:
             self.metrics.append(float(ranks.mean(_number("metric", metric))))
-        if len(self.metrics) not in (0, len(self.losses)):
-            raise ValueError("range_test: the training's loss must give a metric at each update, or at none")
+        if share not in (0.0, 1.0) or len(self.metrics) not in (0, len(self.losses)):
+            raise ValueError("range_test: the training's loss must give a metric at each update and rank, or at none")
         if not math.isfinite(number):
             self.ending = "not finite"
         elif self._diverged(number):
@@ -169,10 +171,10 @@ def _number(what: str, value: Any) -> float:
 
 
 def _number_of(name: str, value: Any) -> float:
-    number = plain(value)
+    number = real(value)
     if number is None or math.isnan(number):
-        raise ValueError(f"range_test: {name} must be a number; got {value!r}")
-    return float(number)
+        raise ValueError(f"range_test: {name} must be a number; got {shown(value)}")
+    return number
 
 
 def _whole(name: str, value: Any, least: int) -> int:
