@@ -103,7 +103,7 @@ def test_a_folder_of_trainings_by_options_from_a_file(
     Path("mine/helper.py").write_text("raise SystemExit  # it is read, not run\n")
     Path("compare.yaml").write_text(
         "task: mine\nbudget: 10ep\nseeds: 2\nmethods:\n  - linear\n  - Steps(at=(0.5, 0.75))\nprocesses: 1\n"
-        "lr-grid: [0.01, 0.02]\nclaim: [linear > Steps(at=(0.5, 0.75))]\n"
+        "lr-grid: [0.01, 0.02]\nclaim:\n  - linear > Steps(at=(0.5, 0.75))\n"
     )
     assert lehr(monkeypatch, "compare", "--config", "compare.yaml", "--budget", "3steps", "--out", "out") == 0
     shown = capsys.readouterr().out

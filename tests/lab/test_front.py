@@ -36,6 +36,7 @@ def test_an_object_is_compared_in_this_process_and_leaves_it_as_it_was(tmp_path:
     assert set(results.names) == {"linear", "Constant()"}
     assert results.total.runs == 8
     assert "lehr.compare('a task', methods=['linear', 'Constant()'], budget='20steps', seeds=2" in results.command
+    assert "device" not in results.command
 
 
 def test_runs_are_the_same_in_this_process_and_in_others(tmp_path: Path) -> None:

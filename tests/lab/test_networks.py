@@ -44,10 +44,11 @@ def test_networks_for_small_images(name: str, size: int) -> None:
         assert model(torch.empty(2, 3, 32, 32)).shape == (2, 10)
 
 
+@pytest.mark.parametrize("size", [28, 64, 224])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "vgg16", "shufflenet-v2"])
-def test_networks_for_large_images(name: str) -> None:
+def test_networks_for_images_of_other_sizes(name: str, size: int) -> None:
     with torch.device("meta"):
-        assert network(name, 3, 224, 7)()(torch.empty(2, 3, 224, 224)).shape == (2, 7)
+        assert network(name, 3, size, 7)()(torch.empty(2, 3, size, size)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", ["lenet", "resnet18", "shufflenet-v2"])

@@ -122,6 +122,7 @@ def test_any_text_is_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     results = lab.compare("book.txt", "linear", budget="1steps", seeds=1)
     assert results.metric.name == "loss per token"
     assert results.setting.task == "book.txt"
+    assert lab.compare(str(tmp_path / "book.txt"), "linear", budget="1steps", seeds=1).setting == results.setting
     assert _absolute("book.txt") == str(tmp_path / "book.txt")  # as other processes find it
     data = lab.load_task("book.txt").workload().data  # type: ignore[attr-defined]
     assert data.train[0].shape[1] == 128

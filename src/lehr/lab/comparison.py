@@ -19,6 +19,7 @@ from lehr.lab.records import here
 from lehr.lab.results import Cost, Divergence, MethodResult, Results, Setting, ToTarget
 from lehr.lab.run import Evaluation, Run, Settings
 from lehr.lab.statistics import compare, summarise
+from lehr.lab.tasks import file_of, with_file
 
 SEARCH_SEED: Final = 1_000_003
 """The first seed of runs that choose a learning rate; none of the seeds that are reported."""
@@ -146,8 +147,8 @@ class Comparison:
             data: a hash of the data.
             settings: how its runs are made, as they are for the task.
         """
-        file, _, function = self.title.rpartition(":")
-        name = f"{Path(file).name}:{function}" if code and function and file else self.title
+        file = file_of(self.title) if isinstance(self.task, str) else None
+        name = self.title if file is None else with_file(self.title, Path(file.name))  # wherever its folder lies
         return Setting(name, code, data, settings.budget, settings.evaluations, settings.placement.kind)
 
     def search(self) -> list[Job]:

@@ -93,15 +93,13 @@ def compare(
         search_seeds=search_seeds,
     )
     names = [method.name for method in comparison.methods]
-    arguments = {
-        "methods": names,
-        "budget": budget,
-        "seeds": seeds,
-        "lr_grid": rates,
-        "lr": lr,
-        "shares": tuple(shares),
-    }
-    said = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value not in ("", (), None))
+    arguments: list[tuple[str, object, object]] = [  # name, value, usual value
+        ("methods", names, None), ("budget", budget, ""), ("seeds", seeds, None), ("lr_grid", rates, ()),
+        ("lr", lr, None), ("shares", tuple(shares), ()), ("search_seeds", search_seeds, 1),
+        ("evaluations", evaluations, 20), ("device", ",".join(places), "auto"), ("precision", precision, "fp32"),
+        ("compile", compile, False), ("accumulate", accumulate, 1), ("data", data, None),
+    ]  # fmt: skip
+    said = ", ".join(f"{name}={value!r}" for name, value, usual in arguments if value != usual)
     command = f"lehr.compare({comparison.title!r}, {said})"
 
     def made(folder: Path) -> Results:

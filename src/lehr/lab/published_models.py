@@ -106,7 +106,7 @@ def vgg16(channels: int = 3, size: int = 224, classes: int = 1000) -> nn.Sequent
             norm = [nn.BatchNorm2d(width)] if size <= SMALL else []
             layers += [nn.Conv2d(ins, width, 3, padding=1), *norm, nn.ReLU()]
             ins = width
-        layers.append(nn.MaxPool2d(2))
+        layers.append(nn.MaxPool2d(2, ceil_mode=size <= SMALL))  # or nothing would be left of 28 pixels
     if size <= SMALL:
         return initialised(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, classes)))
     head = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import random
 import signal
 import sys
 import threading
@@ -19,7 +18,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 
 import lehr
@@ -150,16 +148,16 @@ def _report(watch: Callable[[list[tuple[Job, float]], int], None], job: Job, don
 @contextmanager
 def undisturbed(threads: int) -> Iterator[None]:
     """A context with that many threads in which runs are made as in a process of their own; then all is as before."""
-    count, python, numbers = torch.get_num_threads(), random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    count, random = torch.get_num_threads(), lehr.RandomState()
+    before = random.state_dict()
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", lehr.BudgetWarning)  # a diverged run ends early and says so in its file
         torch.set_num_threads(threads)
         try:
             yield
         finally:
             torch.set_num_threads(count)
-            random.setstate(python)
-            np.random.set_state(numbers)
+            random.load_state_dict(before)
 
 
 def _make(maker: InThisProcess, job: Job, path: Path, report: Callable[[float], None]) -> None:

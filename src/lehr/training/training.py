@@ -340,7 +340,10 @@ class Training:
         """
         place = torch.device(device)
         if not isinstance(self._update, LossUpdate):
-            raise ValueError("Training.to: a step of your own places its batches itself; make its networks there")
+            raise ValueError(
+                "Training.to: a step of your own places its batches itself, in a precision of its own; make its "
+                "networks there, and leave device and precision out"
+            )
         if any(one.state for one in self.optimizers):
             raise ValueError("Training.to: an optimizer has stepped already; move a training before its first update")
         for module in self.modules:
