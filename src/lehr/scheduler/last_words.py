@@ -88,6 +88,8 @@ def _word(store: Any, rank: int) -> str:
     said = _get(store, f"lehr/stops/{rank}")
     if said:
         return f"rank {rank} stopped with {said}"
+    if store.check([f"lehr/waits/{rank}"]):  # it failed for want of another, and may have ended since
+        return ""
     process, _, host = _get(store, f"lehr/runs/{rank}").partition(" ")
     if process and host == _machine() and not _runs(int(process)):
         return f"rank {rank} is gone: its process {process} was killed, or has come to its end"
