@@ -7,17 +7,20 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+import lehr
 from lehr.lab import datasets, models
 from lehr.lab.failures import told
 from lehr.lab.loop import Trainable
 from lehr.lab.metric import ACCURACY, TOKEN_LOSS, token_loss
+from lehr.lab.seeds import seed_everything
 from lehr.lab.sources import sources
 from lehr.lab.task import Task
 
@@ -127,6 +130,30 @@ def load_task(name: str, data: str | None = None) -> Trainable:
             f"{name} returned a {type(task).__name__}; it must return a lehr.lab.Task or a lehr.lab.TrainingTask"
         )
     return task
+
+
+def make_training(name: str, seed: int, data: str | None = None) -> tuple[lehr.Training, str]:
+    """The training of a task from one seed, and the task's own budget, which is empty if it has none.
+
+    Args:
+        name: as in `load_task`; or `path/to/file.py:function` where the function takes the seed and makes a training.
+        seed: of initial weights, batch order and all other random numbers.
+        data: the folder to look for data in, if not the usual ones.
+
+    Raises:
+        ValueError: if there is no such task, file or function, or it makes something else.
+    """
+    path, _, function = name.rpartition(":")
+    if path.endswith(".py"):
+        made = _function_in(Path(path), function)
+        if signature(made).parameters:
+            seed_everything(seed)
+            training = told(f"{function} of {path}", partial(cast("Callable[[int], object]", made), seed))
+            if not isinstance(training, lehr.Training):
+                raise ValueError(f"{name} returned a {type(training).__name__}; it must return a lehr.Training")
+            return training, ""
+    workload = load_task(name, data).workload()
+    return workload.loop(seed).training, workload.budget
 
 
 def code_of(name: str) -> str | None:
