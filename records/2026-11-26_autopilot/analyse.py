@@ -1,6 +1,6 @@
 """The score of every method: which share of the budget the oracle needs for the same validation error.
 
-    python records/2026-11-26_autopilot/analyse.py --half unseen
+python records/2026-11-26_autopilot/analyse.py --half unseen
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, median, stdev
 
@@ -32,7 +33,7 @@ def effective_budget(curve: dict[str, list[float]], error: float | None) -> floa
         return 0.0
     if error >= points[0][1]:
         return points[0][0] * points[0][1] / error
-    for (a, high), (b, low) in zip(points, points[1:], strict=False):
+    for (a, high), (b, low) in pairwise(points):
         if low <= error:
             return b if high == low else a + (b - a) * (high - error) / (high - low)
     return points[-1][0]

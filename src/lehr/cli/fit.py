@@ -35,15 +35,12 @@ def fit(
     data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
 ) -> None:
     """Train within a budget, with a learning rate that is found on the way, and say how it was found."""
-    training, usual = make_training(task, seed, data or None)
-    if not (budget or usual):
-        raise ValueError("--budget is missing: say what to spend, such as 10min or 500steps")
+    training, total = make_training(task, seed, budget, data or None)
     policy = lehr.parse_schedule(schedule) if schedule else lehr.Autopilot(search=search)
-    result = told(
-        f"training {task}", lambda: lehr.fit(training, budget or usual, policy, checkpoints=checkpoints or None)
-    )
+    result = told(f"training {task}", lambda: lehr.fit(training, total, policy, checkpoints=checkpoints or None))
     console = Console()
-    console.print(plain(result.explain()), highlight=False, soft_wrap=True)
+    for line in result.explain().splitlines():
+        console.print(plain(line), highlight=False, soft_wrap=True)
     if out:
         states = [module.state_dict() for module in training.modules]
         write(Path(out), lambda part: torch.save(states, part))

@@ -52,6 +52,7 @@ __all__ = [
     "MethodResult",
     "Metric",
     "Pairing",
+    "RayCluster",
     "Results",
     "Run",
     "Settings",

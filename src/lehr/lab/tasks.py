@@ -132,16 +132,17 @@ def load_task(name: str, data: str | None = None) -> Trainable:
     return task
 
 
-def make_training(name: str, seed: int, data: str | None = None) -> tuple[lehr.Training, str]:
-    """The training of a task from one seed, and the task's own budget, which is empty if it has none.
+def make_training(name: str, seed: int, budget: str, data: str | None = None) -> tuple[lehr.Training, lehr.Budget]:
+    """The training of a task from one seed, and its budget.
 
     Args:
         name: as in `load_task`; or `path/to/file.py:function` where the function takes the seed and makes a training.
         seed: of initial weights, batch order and all other random numbers.
+        budget: as text; empty for the task's own.
         data: the folder to look for data in, if not the usual ones.
 
     Raises:
-        ValueError: if there is no such task, file or function, or it makes something else.
+        ValueError: if there is no such task, file or function, it makes something else, or has no budget of its own.
     """
     path, _, function = name.rpartition(":")
     if path.endswith(".py"):
@@ -151,9 +152,12 @@ def make_training(name: str, seed: int, data: str | None = None) -> tuple[lehr.T
             training = told(f"{function} of {path}", partial(cast("Callable[[int], object]", made), seed))
             if not isinstance(training, lehr.Training):
                 raise ValueError(f"{name} returned a {type(training).__name__}; it must return a lehr.Training")
-            return training, ""
+            if not budget:
+                raise ValueError("--budget is missing: say what to spend, such as 10min or 500steps")
+            return training, training.budget(budget)
     workload = load_task(name, data).workload()
-    return workload.loop(seed).training, workload.budget
+    training = workload.loop(seed).training
+    return training, workload.budget_of(budget or workload.budget)
 
 
 def code_of(name: str) -> str | None:
