@@ -93,8 +93,9 @@ class Guarded(Policy):
         if len(self._recent) < SEEN:
             return
         now = median(self._recent)
-        if self._start is None:
-            self._start = now
+        if self._start is None:  # what comes later is judged by it
+            self._start = self._lowest = now
+            return
         far, check = abs(self._start), not self._checked and progress >= CHECK
         self._checked = self._checked or check
         risen = now > self._start + RISEN * far
