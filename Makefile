@@ -32,7 +32,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --fresh-env docs docs/_build/html
+	LEHR_NOTEBOOKS=off $(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --fresh-env docs docs/_build/html
 
 # Every policy, killed two hundred times in all, must end with the weights of a run that was never killed.
 kill: .venv/installed-dev

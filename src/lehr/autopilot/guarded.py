@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from statistics import median
 from typing import Any, Final
 
 from lehr.policy import Decision, Moment, Policy, Recovery
 from lehr.schedules import Schedule
 from lehr.state.reading import Fields
-from lehr.tuning.guard import Guard
 
 BACK_OFF: Final = 4.0
 """By which factor the rate falls when weights are put back."""
+
+SEEN: Final = 25
+"""Of how many losses the median is watched, since a loss with heavy tails leaps without breaking down."""
+
+RISEN: Final = 4.0
+"""By how many times the first loss it must have risen to have broken down."""
+
+FALLEN, BACK = 0.5, 0.1
+"""By which share of the first loss it must have fallen, and how near to it come back, to have broken down."""
 
 KEEP: Final = 0.02
 """After which share of the budget to look again for weights to keep."""
 
 CHECK: Final = 0.34
-"""After which share of the budget a loss that has not fallen means that the rate is too high."""
+"""After which share of the budget a loss that has not fallen at all means that the rate is too high."""
 
 MOST: Final = 1_000
 """No run falls as often."""
@@ -28,9 +36,9 @@ MOST: Final = 1_000
 class Guarded(Policy):
     """Follows a schedule; if the loss breaks down, earlier weights are put back and the rate is divided by four.
 
-    The loss has broken down when it is not finite, far above that of the start, or back there after it had fallen. A
-    loss that has not fallen after a third of the budget counts as well, once. Weights of the lowest smoothed loss are
-    kept, one copy of them.
+    The loss has broken down when it is not finite; or when the median of the last 25 is five times that of the first
+    25, or is back there after it had fallen by half. A median that has not fallen after a third of the budget counts as
+    well, once. Weights at the lowest median are kept, one copy of them.
 
     Args:
         schedule: to follow.
@@ -47,8 +55,10 @@ class Guarded(Policy):
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self._level = 1.0
-        self._guard = Guard()
-        self._calm = math.inf
+        self._recent: tuple[float, ...] = ()
+        self._start: float | None = None
+        self._lowest = math.inf
+        self._kept = False
         self._due = 0.0
         self._checked = False
         self._recovery: Recovery | None = None
@@ -74,26 +84,40 @@ class Guarded(Policy):
         return self._level * self.schedule(moment.progress)
 
     def _see(self, loss: float, progress: float) -> None:
-        first = not self._guard.seen
-        self._guard = self._guard.see(loss, progress)
-        stuck = not self._checked and progress >= CHECK and self._guard.stuck
-        self._checked = self._checked or progress >= CHECK
-        if self._guard.blown or stuck:
+        if not math.isfinite(loss):
             self._fall(progress)
-        elif first or (progress >= self._due and self._guard.loss < self._calm):
+            return
+        self._recent = (*self._recent[1 - SEEN :], loss)
+        if not self._kept:
+            self._kept, self._recovery = True, "keep"
+        if len(self._recent) < SEEN:
+            return
+        now = median(self._recent)
+        if self._start is None:  # what comes later is judged by it
+            self._start = self._lowest = now
+            return
+        far, check = abs(self._start), not self._checked and progress >= CHECK
+        self._checked = self._checked or check
+        risen = now > self._start + RISEN * far
+        back = self._lowest < self._start - FALLEN * far and now > self._start - BACK * far
+        if risen or back or (check and now >= self._start):
+            self._fall(progress)
+            return
+        if now < self._lowest and progress >= self._due:
             self._recovery, self._due = "keep", progress + KEEP
-            self._calm = math.inf if first else self._guard.loss
+        self._lowest = min(self._lowest, now)
 
     def _fall(self, progress: float) -> None:
         before, self._level = self._level, self._level / BACK_OFF
-        self._guard = self._guard.forget()
+        self._recent, self._lowest = (), math.inf
         self._recovery = "put back"
         self._history.append(Decision(progress, before, self._level, "put back"))
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "level": self._level, "guard": asdict(self._guard), "calm": self._calm, "due": self._due,
-            "checked": self._checked, "falls": [[one.progress, one.factor, one.goal] for one in self._history],
+            "level": self._level, "recent": list(self._recent), "start": self._start, "lowest": self._lowest,
+            "kept": self._kept, "due": self._due, "checked": self._checked,
+            "falls": [[one.progress, one.factor, one.goal] for one in self._history],
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -102,10 +126,12 @@ class Guarded(Policy):
         if not isinstance(falls, list | tuple) or len(falls) > MOST:
             raise fields.error("falls", f"a list of at most {MOST:,} falls", falls)
         history = [_decision(one) for one in falls]
-        calm = math.inf if fields.any("calm") == math.inf else fields.number("calm")
-        level, due, checked = fields.number("level", 0.0, 1.0), fields.number("due", 0.0), fields.flag("checked")
-        self._guard = Guard.read(fields.any("guard"))
-        self._level, self._calm, self._due, self._checked, self._history = level, calm, due, checked, history
+        start = None if fields.any("start") is None else fields.number("start")
+        lowest = math.inf if fields.any("lowest") == math.inf else fields.number("lowest")
+        recent, level = fields.numbers("recent", SEEN), fields.number("level", 0.0, 1.0)
+        kept, due, checked = fields.flag("kept"), fields.number("due", 0.0), fields.flag("checked")
+        self._level, self._recent, self._start, self._lowest = level, recent, start, lowest
+        self._kept, self._due, self._checked, self._history = kept, due, checked, history
 
     def __repr__(self) -> str:
         return f"Guarded({self.schedule!r})"

@@ -28,6 +28,11 @@ class RateChoice:
         budget: what there was to spend.
         rest: what is left for the main run.
         doubts: what makes the choice uncertain, in sentences.
+
+    >>> trials = [Trial(0.1, 64, 1.5, "finished"), Trial(0.4, 64, 1.2, "finished"), Trial(1.6, 64, 1.9, "finished")]
+    >>> budget, rest = Budget(steps=2000), Budget(steps=1800)
+    >>> print(RateChoice(0.4, 0.1, 1.6, Linear(), 2.3, 1.0, trials, 160, 40, budget, rest))
+    rate 0.4 (between 0.1 and 1.6), by 3 trials for 8.0% of the budget
     """
 
     rate: float

@@ -11,14 +11,14 @@ from lehr.autopilot.choice import Bracket, bracket, next_rate, rate_for_main_run
 from lehr.autopilot.first_step import longest_step
 from lehr.autopilot.meter import Meter
 from lehr.autopilot.rate_choice import RateChoice
-from lehr.autopilot.trial import SCORED, Ending, Trial, mean_of, run_trial
+from lehr.autopilot.trial import SCORED, Ending, Trial, cost_of, mean_of, run_trial
 from lehr.budget import Budget
 from lehr.scheduler import ranks
 from lehr.schedules import Linear, Schedule
 from lehr.state.fallback import Fallback
 from lehr.state.reading import Fields
 from lehr.training import Probe, Training
-from lehr.training.update import OutOfData
+from lehr.training.update import OutOfData, parameters_of
 from lehr.trials import NoSuggestion
 from lehr.trials.rate_setter import RateSetter
 
@@ -141,9 +141,7 @@ class RateSearch:
                 return
             training.backward()
             self._meter.spend(1.0)
-            if not any(
-                p.grad is not None for one in training.optimizers for g in one.param_groups for p in g["params"]
-            ):
+            if all(parameter.grad is None for parameter in parameters_of(training.optimizers)):
                 raise NoSuggestion(
                     f"{self._who}: the loss gives no parameter a gradient; is it computed from the model?"
                 )
@@ -157,7 +155,7 @@ class RateSearch:
             if math.isfinite(self._first_loss):
                 found = longest_step(look)
                 self._longest_step = None if found is None else found * training.peak
-            self._meter.spend(probe.forward_passes / (3.0 * training.accumulate))
+            self._meter.spend(cost_of(probe.forward_passes, training))
 
     def _begin(self) -> float:
         """The first updates of the main run, at low rates, and their last loss; if they raise it, they are put back."""
@@ -182,7 +180,7 @@ class RateSearch:
 
     def _plan(self) -> None:
         """How long trials are, so that what is left of the share pays for them."""
-        score = SCORED / (3.0 * self._training.accumulate)
+        score = cost_of(SCORED, self._training)
         left = (self._share * self._total.total - self._lost) / self._each - score
         lengths = [left / count - score for count in TRIALS]
         self._length = max(0, int(next((length for length in lengths if length >= SHORTEST), lengths[-1])))
@@ -195,7 +193,7 @@ class RateSearch:
         with training.untouched():
             training.batches.skip(self._length * training.accumulate)
             losses = [training.loss_ahead() for _ in range(SCORED)]
-        self._meter.spend(SCORED / (3.0 * training.accumulate))
+        self._meter.spend(cost_of(SCORED, training))
         return float(ranks.mean(mean_of(losses)))
 
     @property
@@ -220,7 +218,7 @@ class RateSearch:
         alive = any(not trial.failed(self._fork_loss) for trial in self._trials)
         if alive and len(self._trials) >= ENOUGH and bracket(self._trials, self._fork_loss).closed:
             return None
-        updates = self._length + SCORED / (3.0 * self._training.accumulate)
+        updates = self._length + cost_of(SCORED, self._training)
         share = (self._lost + updates * self._each) / self._total.total
         if share > (self._share if alive else 2.0 * self._share) * (1.0 + 1e-9):
             return None

@@ -87,7 +87,7 @@ def _score(training: Training, losses: list[Tensor], spend: Callable[[float], No
     if training.cannot_look is not None:
         return mean_of(losses[-max(3, len(losses) // 8) :])
     ahead = [training.loss_ahead() for _ in range(SCORED)]
-    spend(SCORED / (3.0 * training.accumulate))
+    spend(cost_of(SCORED, training))
     return mean_of(ahead)
 
 
@@ -96,6 +96,11 @@ def _broken(recent: list[Tensor], first_loss: float) -> Ending | None:
     if not math.isfinite(mean):
         return "not finite"
     return "loss rose" if mean > first_loss + RISEN * abs(first_loss) else None
+
+
+def cost_of(passes: int, training: Training) -> float:
+    """What forward passes of a batch cost, in updates: a third of one, which has `accumulate` batches."""
+    return passes / (3.0 * training.accumulate)
 
 
 def mean_of(losses: Sequence[Tensor]) -> float:

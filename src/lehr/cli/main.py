@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lehr
-from lehr.cli import compare, find, freeze, meta_train, methods, report, show, tasks
+from lehr.cli import compare, find, fit, freeze, meta_train, methods, report, show, tasks
 
 app = typer.Typer(
     name="lehr",
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    compare.compare, find.find, freeze.freeze, meta_train.meta_train, show.show, methods.methods, tasks.tasks,
+    compare.compare, find.find, fit.fit, freeze.freeze, meta_train.meta_train, show.show, methods.methods, tasks.tasks,
     report.report,
 ):  # fmt: skip
     app.command()(command)

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+import lehr
 from lehr.lab import datasets, models, sentences
 from lehr.lab.augmentation import crop_and_flip
 from lehr.lab.failures import told
@@ -22,6 +24,7 @@ from lehr.lab.image_folder import image_folder
 from lehr.lab.loop import Trainable
 from lehr.lab.metric import ACCURACY, TOKEN_LOSS, token_loss
 from lehr.lab.networks import network
+from lehr.lab.seeds import seed_everything
 from lehr.lab.sources import sources
 from lehr.lab.task import Task
 
@@ -222,6 +225,34 @@ def with_network(name: str, chosen: str) -> str:
         known = ", ".join((*IMAGES, "image-folder"))
         raise ValueError(f"--network is for the tasks {known}; {name} trains a network of its own")
     return f"{name}/{chosen}"
+
+
+def make_training(name: str, seed: int, budget: str, data: str | None = None) -> tuple[lehr.Training, lehr.Budget]:
+    """The training of a task from one seed, and its budget.
+
+    Args:
+        name: as in `load_task`; or `path/to/file.py:function` where the function takes the seed and makes a training.
+        seed: of initial weights, batch order and all other random numbers.
+        budget: as text; empty for the task's own.
+        data: the folder to look for data in, if not the usual ones.
+
+    Raises:
+        ValueError: if there is no such task, file or function, it makes something else, or has no budget of its own.
+    """
+    path, _, function = name.rpartition(":")
+    if path.endswith(".py"):
+        made = _function_in(Path(path), function)
+        if signature(made).parameters:
+            seed_everything(seed)
+            training = told(f"{function} of {path}", partial(cast("Callable[[int], object]", made), seed))
+            if not isinstance(training, lehr.Training):
+                raise ValueError(f"{name} returned a {type(training).__name__}; it must return a lehr.Training")
+            if not budget:
+                raise ValueError("--budget is missing: say what to spend, such as 10min or 500steps")
+            return training, training.budget(budget)
+    workload = load_task(name, data).workload()
+    training = workload.loop(seed).training
+    return training, workload.budget_of(budget or workload.budget)
 
 
 def code_of(name: str) -> str | None:

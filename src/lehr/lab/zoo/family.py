@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -72,10 +72,13 @@ class Member:
 
     def evaluate(self, training: lehr.Training, part: str) -> float:
         """The mean error over the "validation" or the "test" part."""
+        return self.mean_error(training.modules[0], part)
+
+    def mean_error(self, predict: Callable[[Tensor], Tensor], part: str) -> float:
+        """The same of any function from inputs to outputs."""
         inputs, targets = getattr(self.problem(), part)
-        model: Any = training.modules[0]
         sums = [
-            float(self.error(model(x), y)) * len(x)
+            float(self.error(predict(x), y)) * len(x)
             for x, y in zip(inputs.split(CHUNK), targets.split(CHUNK), strict=True)
         ]
         return sum(sums) / len(inputs)

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 import lehr
 from lehr.lab.seeds import seed_everything
-from lehr.lab.zoo.family import CHUNK, Member, epoch
+from lehr.lab.zoo.family import Member, epoch
 
 STEADY = 1e-8
 """What Adam adds to the root of its second moment."""
@@ -87,14 +87,9 @@ def train_stack(member: Member, runs: Sequence[StackRun], updates: int) -> list[
 
 @torch.no_grad()
 def _evaluate(member: Member, model: torch.nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor]) -> float:
-    inputs, targets = member.problem().validation
     model.eval()
-    sums = [
-        float(member.error(functional_call(model, (weights, buffers), (x,)), y)) * len(x)
-        for x, y in zip(inputs.split(CHUNK), targets.split(CHUNK), strict=True)  # type: ignore[no-untyped-call]
-    ]
+    error = member.mean_error(lambda x: functional_call(model, (weights, buffers), (x,)), "validation")
     model.train()
-    error = sum(sums) / len(inputs)
     return error if math.isfinite(error) else math.inf
 
 
