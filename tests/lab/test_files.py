@@ -78,7 +78,7 @@ def test_files_of_other_versions_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"an older version of lehr \(format 1; this one has 4\)"):
         read_run(path, SETTING, JOB)
     write_run(path, run("linear", 0, 0.9), SETTING)
-    path.write_text(path.read_text().replace('"format": 3', '"format": 4'))
+    path.write_text(path.read_text().replace('"format": 4', '"format": 5'))
     with pytest.raises(ValueError, match="a newer version of lehr"):
         read_run(path, SETTING, JOB)
 

@@ -710,6 +710,9 @@ class Remembers(lehr.Policy):
     def __init__(self) -> None:
         self.seen: list[float] = []
 
+    def __repr__(self) -> str:
+        return "Remembers()"
+
     def factors(self, moment: lehr.Moment) -> float:
         if moment.loss is not None:
             self.seen.append(1.0)

@@ -92,8 +92,9 @@ class Hyperparameter:
         self.bases = []
         for index, (place, group) in enumerate(self._places.items()):
             value = self._read(group, index)
-            if self._initial not in group and before.get(place, group) is not group:
-                self._keep_base(group, value, before[place].get(self._initial, value))
+            was = before.get(place, group)
+            if self._initial not in group and was is not group and _same_parameters(was, group):
+                self._keep_base(group, value, was.get(self._initial, value))
             if isinstance(value, Tensor):
                 if self._initial not in group and value in _FILLED:  # another optimizer's, whose scheduler fills it
                     value = torch.full_like(value, _FILLED[value])
@@ -320,6 +321,11 @@ def groups_of(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
 def base_rates(optimizers: Sequence[Optimizer]) -> list[float]:
     """Each group's learning rate at factor 1: `initial_lr` where a scheduler has put it, else `lr`."""
     return [float(g.get("initial_lr", g["lr"])) * float(g.get("lr_scale", 1.0)) for g in groups_of(optimizers)]
+
+
+def _same_parameters(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two groups update the same parameters, as before and after a checkpoint is loaded."""
+    return [id(parameter) for parameter in one["params"]] == [id(parameter) for parameter in other["params"]]
 
 
 def peak_of(who: str, bases: Sequence[float]) -> float:
