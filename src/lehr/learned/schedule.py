@@ -168,9 +168,8 @@ class LearnedSchedule(Policy):
         """
         alone = LearnedSchedule(copy.deepcopy(self.network).cpu())
         alone._start(adaptive=float(adaptive))
-        given = torch.as_tensor(losses).cpu().reshape(-1)
-        factors = [alone.factors(Moment(k / len(given), loss=loss)) for k, loss in enumerate(given)]
-        return torch.stack(factors) if factors else torch.empty(0)
+        given = torch.as_tensor(losses).reshape(-1).tolist()
+        return torch.tensor([alone.factors(Moment(k / len(given), loss=loss)) for k, loss in enumerate(given)])
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file with a header."""
