@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test integrations fuzz check bench docs clean
+.PHONY: install demo test integrations accelerator fuzz check bench docs clean
 .DEFAULT_GOAL := install
 
 # Everything, for developing.
@@ -22,6 +22,10 @@ integrations: .venv-integrations/installed
 		MLFLOW_TRACKING_URI=file:$$folder/mlruns \
 		.venv-integrations/bin/python -m pytest -q -n 0 -W ignore tests/integrations src/lehr/integrations docs/trainers.md \
 		docs/experiments.md
+
+# The contract on an accelerator, where there is one: make accelerator DEVICE=cuda
+accelerator: .venv/installed-dev
+	LEHR_DEVICE=$(or $(DEVICE),cuda) $(BIN)/python -m pytest -q tests/accelerator tests/contract
 
 # Many more random inputs than the tests take, for a quarter of an hour or more.
 fuzz: .venv/installed-dev

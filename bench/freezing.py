@@ -66,18 +66,36 @@ NETWORKS = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where to measure, and how many of a network's batches make one there."""
+
+    device: str = "cpu"
+    times: int = 1
+
+
 Parts = tuple[float, float, float]
 """Seconds of the forward pass, the backward pass and the optimizer."""
+
+
+def now(device: str) -> float:
+    """Seconds of the processor; of the clock on an accelerator, once it has done all that it was told."""
+    if device == "cpu":
+        return time.process_time()
+    torch.accelerator.synchronize()
+    return time.monotonic()
 
 
 class Copy:
     """A network of its own, and how much of it is frozen."""
 
-    def __init__(self, network: Network, *, compiled: bool = False) -> None:
+    def __init__(self, network: Network, place: Place, *, compiled: bool = False) -> None:
         torch.manual_seed(0)
-        self.model = network.make().to(memory_format=torch.channels_last)
-        self.example = network.inputs(2)
-        self.inputs, self.targets = network.inputs(network.batch), network.targets(network.batch)
+        self.device = place.device
+        self.model = network.make().to(place.device, memory_format=torch.channels_last)
+        self.example = network.inputs(2).to(place.device)
+        batch = network.batch * place.times
+        self.inputs, self.targets = (make(batch).to(place.device) for make in (network.inputs, network.targets))
         self.layers = lehr.layers_of(self.model, self.example)
         self.plan = lehr.FreezeOut(self.layers, t0=0.5, how="linear")
         self.optimizer = network.optimizer(self.plan.param_groups())
@@ -101,14 +119,14 @@ class Copy:
 
     def step(self) -> Parts:
         self.optimizer.zero_grad()
-        moments = [time.process_time()]
+        moments = [now(self.device)]
         outputs = self.model(self.inputs)
         loss = cross_entropy(outputs.flatten(0, -2), self.targets.flatten())
-        moments.append(time.process_time())
+        moments.append(now(self.device))
         loss.backward()
-        moments.append(time.process_time())
+        moments.append(now(self.device))
         self.optimizer.step()
-        moments.append(time.process_time())
+        moments.append(now(self.device))
         forward, backward, update = (after - before for before, after in pairwise(moments))
         return forward, backward, update
 
@@ -121,8 +139,8 @@ class Copy:
 class Bench:
     """A network that trains whole beside its copy with frozen layers."""
 
-    def __init__(self, network: Network, *, compiled: bool = False) -> None:
-        self.whole, self.frozen = (Copy(network, compiled=compiled) for _ in range(2))
+    def __init__(self, network: Network, place: Place, *, compiled: bool = False) -> None:
+        self.whole, self.frozen = (Copy(network, place, compiled=compiled) for _ in range(2))
         self.layers = self.frozen.layers
         self.pairs: dict[tuple[str, int], list[tuple[Parts, Parts]]] = {}
 
@@ -166,9 +184,9 @@ class Bench:
         return sum(1.0 - self.share("composer", epoch) for epoch in range(EPOCHS // 2, EPOCHS)) / EPOCHS
 
 
-def compiled(rounds: int) -> str:
+def compiled(place: Place, rounds: int) -> str:
     """How long an update of a compiled network takes with all but the last layer frozen, as a share of before."""
-    bench = Bench(NETWORKS["VGG, 6 convolutions"], compiled=True)
+    bench = Bench(NETWORKS["VGG, 6 convolutions"], place, compiled=True)
     took = bench.compare(len(bench.layers) - 1, 5 * rounds)
     least = 1.0 - lehr.freeze_savings(bench.whole.model, bench.whole.example, bench.whole.plan).most
     return f"compiled VGG, all but the last layer frozen: {took:.2f} of an update (predicted {least:.2f})"
@@ -178,7 +196,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=4, help="of pairs for every number of frozen layers")
     parser.add_argument("--networks", default="", help="parts of names")
+    parser.add_argument("--device", default="cpu", help="such as cuda")
+    parser.add_argument("--times", type=int, default=1, help="a batch so many times as large, for a fast device")
     arguments = parser.parse_args()
+    place = Place(arguments.device, arguments.times)
     torch.set_num_threads(1)
     savings = Table("network", "strategy", "predicted", "realised", "ratio", title="Time saved (target: ratio 0.95)")
     parts = Table(
@@ -187,7 +208,7 @@ def main() -> None:
     for name, network in NETWORKS.items():
         if not any(part.lower() in name.lower() for part in arguments.networks.split(",")):
             continue
-        bench = Bench(network)
+        bench = Bench(network, place)
         bench.measure(arguments.rounds)
         for how, t0 in STRATEGIES:
             plan = lehr.FreezeOut(bench.layers, t0=t0, how=how)  # type: ignore[arg-type]
@@ -203,8 +224,9 @@ def main() -> None:
     console.print(savings)
     console.print(parts)
     if not arguments.networks:
-        console.print(compiled(arguments.rounds))
-    console.print(f"torch {torch.__version__}, Python {platform.python_version()}, 1 thread")
+        console.print(compiled(place, arguments.rounds))
+    where = "1 thread" if place.device == "cpu" else f"{torch.get_device_module(place.device).get_device_name()}"
+    console.print(f"torch {torch.__version__}, Python {platform.python_version()}, {where}, batches x {place.times}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from lehr.lab.records import environment
 HERE = Path(__file__).parent
 BATCH, LONG, SHORT, STEP_SIZE = 100, 70_000, 20_000, 2_000
 LOW, HIGH, GAMMA = 0.0025, 0.01, 0.99994
+CYCLES = SHORT // (2 * STEP_SIZE)
 LOOK, SAVE = 1_000, 250
 
 
@@ -53,9 +54,12 @@ class Method:
 
 METHODS = {
     "fixed": Method(lehr.Steps(at=(6 / 7, 13 / 14), gamma=0.1), 0.001, LONG, anew=(60_000, 65_000)),
-    "triangular": Method(lehr.Triangular(SHORT / (2 * STEP_SIZE), LOW / HIGH), HIGH, SHORT),
+    "triangular": Method(lehr.Triangular(CYCLES, LOW / HIGH), HIGH, SHORT),
     "linear": Method(lehr.Linear(), HIGH, SHORT),
     "exp": Method(lehr.Exponential(end=GAMMA**SHORT), HIGH, SHORT),
+    "triangular2": Method(lehr.schedules.triangular2(CYCLES, LOW / HIGH), HIGH, SHORT),
+    "exp_range": Method(lehr.schedules.exp_range(CYCLES, LOW / HIGH, GAMMA**SHORT), HIGH, SHORT),
+    "decay": Method(lehr.schedules.clr_decay(LOW / HIGH, 2 * STEP_SIZE / SHORT), HIGH, SHORT),
 }
 
 
@@ -209,7 +213,7 @@ def timed(job: Job, updates: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--updates", type=int, default=0)
     arguments = parser.parse_args()

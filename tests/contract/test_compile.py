@@ -11,7 +11,7 @@ import torch._dynamo
 
 import lehr
 from contract.policies import FREEZES, POLICIES, Maker
-from contract.training import GROUPS, rate
+from contract.training import DEVICE, GROUPS, rate
 
 UPDATES = 1_000
 
@@ -20,7 +20,7 @@ class Compiled:
     """An optimizer with a compiled step, and how often it was compiled."""
 
     def __init__(self, make: Callable[..., torch.optim.Optimizer]) -> None:
-        self.model = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(GROUPS)))
+        self.model = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(GROUPS))).to(DEVICE)
         groups = [{"params": list(m.parameters()), "lr": rate(i, tensor=True)} for i, m in enumerate(self.model)]
         self.optimizer = make(groups)
         self.compilations = 0

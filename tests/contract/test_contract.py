@@ -14,7 +14,7 @@ import torch
 
 import lehr
 from contract.policies import POLICIES, Maker
-from contract.training import GROUPS, OPTIMIZERS, STEPS, MakeOptimizer, Run
+from contract.training import DEVICE, GROUPS, OPTIMIZERS, STEPS, MakeOptimizer, Run
 
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES.keys())
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
@@ -163,7 +163,7 @@ def test_tensor_rates_are_filled_in_place(policy: Maker) -> None:
 @every_policy
 def test_skipped_updates_spend_nothing(policy: Maker) -> None:
     """GradScaler's skips, by its own hand: the third and fourth gradients are infinite."""
-    run = Run(policy, scaler=torch.amp.GradScaler("cpu", init_scale=2.0))
+    run = Run(policy, scaler=torch.amp.GradScaler(DEVICE, init_scale=2.0))
     plain, count = run.training._update.loss, 0
 
     def loss(model: torch.nn.Module, inputs: torch.Tensor) -> torch.Tensor:
@@ -210,7 +210,7 @@ def _with_a_new_group(policy: Maker, tensor: bool) -> tuple[Run, list[tuple[floa
     run = Run(policy, tensor=tensor).run(8)
     head = torch.nn.Linear(6, 6)
     run.model.append(head)
-    lr = torch.tensor(0.5) if tensor else 0.5
+    lr = torch.tensor(0.5, device=DEVICE) if tensor else 0.5
     run.optimizer.add_param_group({"params": list(head.parameters()), "lr": lr})
     rates = []
     run.optimizer.register_step_pre_hook(

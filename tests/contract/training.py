@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from contract.policies import Maker
 
 STEPS = 24
 GROUPS = 3
+DEVICE = os.environ.get("LEHR_DEVICE", "cpu")
 MakeOptimizer = Callable[[list[dict[str, object]]], torch.optim.Optimizer]
 
 OPTIMIZERS: dict[str, MakeOptimizer] = {
@@ -23,7 +25,7 @@ OPTIMIZERS: dict[str, MakeOptimizer] = {
 
 def rate(index: int, *, tensor: bool) -> float | torch.Tensor:
     """Another base rate for each group."""
-    return torch.tensor(0.1 / (1 + index)) if tensor else 0.1 / (1 + index)
+    return torch.tensor(0.1 / (1 + index), device=DEVICE) if tensor else 0.1 / (1 + index)
 
 
 def loss_of(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ class Run:
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
-        layers = [nn.Linear(6, 6) for _ in range(GROUPS)]
+        layers = [nn.Linear(6, 6).to(DEVICE) for _ in range(GROUPS)]
         self.model = nn.Sequential(*layers)
         groups = [{"params": list(m.parameters()), "lr": rate(i, tensor=self.tensor)} for i, m in enumerate(layers)]
         kind = self.optimizer_kind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 import typer
@@ -13,6 +13,7 @@ import lehr
 from lehr.cli.tables import plain
 from lehr.lab.failures import told
 from lehr.lab.files import write
+from lehr.lab.placement import Placement, Precision
 from lehr.lab.tasks import make_training
 
 
@@ -33,9 +34,15 @@ def fit(
     out: Annotated[str, typer.Option(help="Write the weights to this file, as a list of state dictionaries.")] = "",
     checkpoints: Annotated[str, typer.Option(help="A folder, with which a run that was killed goes on.")] = "",
     data: Annotated[str, typer.Option(help="Folder with the data, instead of LEHR_DATA or the usual places.")] = "",
+    device: Annotated[
+        str,
+        typer.Option(help="cpu, or an accelerator such as cuda:1. auto: what is there, or where your function put it."),
+    ] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, or bf16 or fp16 for mixed precision.")] = "fp32",
 ) -> None:
     """Train within a budget, with a learning rate that is found on the way, and say how it was found."""
-    training, total = make_training(task, seed, budget, data or None)
+    placement = Placement(device, cast("Precision", precision))
+    training, total = make_training(task, seed, budget, data or None, placement)
     policy = lehr.parse_schedule(schedule) if schedule else lehr.Autopilot(search=search)
     result = told(f"training {task}", lambda: lehr.fit(training, total, policy, checkpoints=checkpoints or None))
     console = Console()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 import torch
 
+import lehr
 from lehr.lab.reader import Within
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -89,6 +90,15 @@ class Placement:
     def half(self) -> torch.dtype | None:
         """What mixed precision computes in; None under fp32."""
         return HALVES.get(self.precision)
+
+    def move(self, training: lehr.Training) -> None:
+        """Bring a user's training that has not begun to the device, or leave it where it is under "auto"."""
+        own = training.device
+        place = own if self.device == "auto" else self.check().at
+        elsewhere = place.type != own.type or (own.type != "cpu" and place.index not in (None, own.index))
+        if elsewhere or self.half is not None:
+            scaler = torch.amp.GradScaler(place.type) if self.precision == "fp16" else None
+            training.to(place, autocast=self.half, scaler=scaler)
 
     def scaler(self) -> torch.amp.GradScaler | None:
         """A gradient scaler for fp16; None otherwise."""

@@ -24,6 +24,7 @@ from lehr.lab.image_folder import image_folder
 from lehr.lab.loop import Trainable
 from lehr.lab.metric import ACCURACY, TOKEN_LOSS, token_loss
 from lehr.lab.networks import network
+from lehr.lab.placement import AUTO, Placement
 from lehr.lab.seeds import seed_everything
 from lehr.lab.sources import sources
 from lehr.lab.task import Task
@@ -227,7 +228,9 @@ def with_network(name: str, chosen: str) -> str:
     return f"{name}/{chosen}"
 
 
-def make_training(name: str, seed: int, budget: str, data: str | None = None) -> tuple[lehr.Training, lehr.Budget]:
+def make_training(
+    name: str, seed: int, budget: str, data: str | None = None, placement: Placement = AUTO
+) -> tuple[lehr.Training, lehr.Budget]:
     """The training of a task from one seed, and its budget.
 
     Args:
@@ -235,6 +238,7 @@ def make_training(name: str, seed: int, budget: str, data: str | None = None) ->
         seed: of initial weights, batch order and all other random numbers.
         budget: as text; empty for the task's own.
         data: the folder to look for data in, if not the usual ones.
+        placement: where and how it computes.
 
     Raises:
         ValueError: if there is no such task, file or function, it makes something else, or has no budget of its own.
@@ -249,9 +253,10 @@ def make_training(name: str, seed: int, budget: str, data: str | None = None) ->
                 raise ValueError(f"{name} returned a {type(training).__name__}; it must return a lehr.Training")
             if not budget:
                 raise ValueError("--budget is missing: say what to spend, such as 10min or 500steps")
+            placement.move(training)
             return training, training.budget(budget)
     workload = load_task(name, data).workload()
-    training = workload.loop(seed).training
+    training = workload.loop(seed, workload.placed(placement)).training
     return training, workload.budget_of(budget or workload.budget)
 
 

@@ -152,11 +152,7 @@ class TrainingLoop:
         self.task = task
         self.placement = placement
         self.training = _made(task, seed)
-        own = self.training.device
-        place = own if placement.device == "auto" else placement.at
-        elsewhere = place.type != own.type or (own.type != "cpu" and place.index not in (None, own.index))
-        if elsewhere or placement.half is not None:
-            self.training.to(place, autocast=placement.half, scaler=placement.scaler())
+        placement.move(self.training)
         self.evaluation_passes = 0
         self.search_passes = 0
         self.search_seconds = 0.0

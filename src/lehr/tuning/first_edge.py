@@ -9,6 +9,9 @@ from typing import Final
 RISEN: Final = 0.05
 """By which share of itself the loss must rise to count as risen; less may be rounding."""
 
+ROUNDING: Final = 1e-6
+"""The share of itself by which a loss in single precision may differ for no reason."""
+
 DECADES: Final = 20
 """How far to look up or down."""
 
@@ -16,7 +19,8 @@ DECADES: Final = 20
 def first_edge(loss_at: Callable[[float], float]) -> float | None:
     """The smallest factor, to half a decade, after whose step the loss has clearly risen.
 
-    Works at the very start of training, where the loss falls with any step that is not too long.
+    Works at the very start of training, where the loss falls with any step that is not too long. Where it rises after
+    no step at all, the factor is the smallest, to a decade, after whose step it has fallen as far as it will.
 
     Args:
         loss_at: factor -> loss after a trial step with that factor.
@@ -29,24 +33,34 @@ def first_edge(loss_at: Callable[[float], float]) -> float | None:
 
     >>> round(first_edge(lambda r: (1.0 - r / 50.0) ** 2))
     316
+    >>> round(first_edge(lambda r: math.exp(-r / 50.0)))
+    1000
     """
     now = loss_at(0.0)
     if not math.isfinite(now):
         raise ValueError(f"loss_at(0.0) must be a finite number, the loss now; got {now!r}")
+    least = RISEN * abs(now)
 
-    def risen(factor: float) -> bool:
-        return not loss_at(factor) < now + RISEN * abs(now)
+    def risen(loss: float) -> bool:
+        return not loss < now + least
 
-    down = risen(1.0)
-    factors = [10.0**k for k in (range(-1, -DECADES, -1) if down else range(1, DECADES))]
-    turn = next((factor for factor in factors if risen(factor) != down), None)
-    if turn is None and not down:
+    seen = {1.0: loss_at(1.0)}
+    down = risen(seen[1.0])
+    for k in range(1, DECADES):
+        factor = 10.0**-k if down else 10.0**k
+        seen[factor] = loss_at(factor)
+        if risen(seen[factor]) != down:
+            edge = factor * 10.0 if down else factor
+            between = edge / math.sqrt(10.0)
+            return between if risen(loss_at(between)) else edge
+    if down:
+        return None
+    lowest = min(seen.values())
+    fall = now - lowest
+    if fall <= ROUNDING * abs(now):
         raise ValueError(
             "no trial step changes the loss, however long: the optimizer's rate must be above 0, and loss_at must look "
             "along its step, after backward()"
         )
-    if turn is None:
-        return None
-    edge = turn * 10.0 if down else turn
-    between = edge / math.sqrt(10.0)
-    return between if risen(between) else edge
+    # as where a linear model can tell all examples apart: the loss only falls, and a step is long once it has fallen
+    return next(factor for factor, loss in seen.items() if loss <= lowest + RISEN * fall)
