@@ -154,7 +154,9 @@ def test_tensor_and_float_rates_agree(policy: Maker) -> None:
 def test_tensor_rates_are_filled_in_place(policy: Maker) -> None:
     run = Run(policy, tensor=True)
     tensors = [group["lr"] for group in run.optimizer.param_groups]
+    places = [tensor.data_ptr() for tensor in tensors]  # from which a graph reads that was captured before
     run.run(STEPS)
+    assert [tensor.data_ptr() for tensor in tensors] == places
     assert all(group["lr"] is tensor for group, tensor in zip(run.optimizer.param_groups, tensors, strict=True))
     for index, group in enumerate(run.optimizer.param_groups):
         assert group["initial_lr"] == pytest.approx(0.1 / (1 + index))
@@ -208,7 +210,7 @@ def test_groups_added_in_the_middle_join_in(policy: Maker, tensor: bool) -> None
 
 def _with_a_new_group(policy: Maker, tensor: bool) -> tuple[Run, list[tuple[float, float]]]:
     run = Run(policy, tensor=tensor).run(8)
-    head = torch.nn.Linear(6, 6)
+    head = torch.nn.Linear(6, 6).to(DEVICE)
     run.model.append(head)
     lr = torch.tensor(0.5, device=DEVICE) if tensor else 0.5
     run.optimizer.add_param_group({"params": list(head.parameters()), "lr": lr})

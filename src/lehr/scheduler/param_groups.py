@@ -238,38 +238,46 @@ _FILLED: WeakIdKeyDictionary = WeakIdKeyDictionary()
 
 
 class _Buffer:
-    """The tensors of one device and dtype as views into one, so that one write reaches all.
+    """The tensors of one device and dtype, which are filled together.
 
-    The groups keep the tensor objects that they had; only the memory behind them moves. A tensor that several groups
-    (or the optimizer's defaults) share is replaced by one of its own in all but the first.
+    The groups keep the tensor objects that they had and the memory behind them, from which a graph that was captured
+    before reads. A tensor that several groups (or the optimizer's defaults) share is replaced by one of its own in all
+    but the first.
     """
 
     def __init__(self, owner: Hyperparameter, indices: list[int]) -> None:
         self.owner = owner
         self.indices = indices
         every = owner.groups
-        groups = [every[index] for index in indices]
-        first = owner.current(groups[0])
         bases = [owner.bases[index] for index in indices]
-        # a row of 16 bytes each, since compiled kernels expect that alignment
-        width = max(1, 16 // first.element_size())
-        rows = torch.zeros(len(groups), width, dtype=first.dtype, device=first.device)
-        precise = torch.float32 if first.device.type == "mps" else torch.float64
-        self.column = rows[:, 0]
-        self.bases = torch.tensor(bases, dtype=precise, device=first.device)
-        self.views: list[tuple[dict[str, Any], Tensor, int]] = []
+        self.views: list[tuple[dict[str, Any], Tensor]] = []
         base_of: dict[int, float] = {}
-        with torch.no_grad():
-            for row, (group, base) in enumerate(zip(groups, bases, strict=True)):
-                tensor = owner.current(group)
-                self.column[row] = tensor.detach()
-                if id(tensor) in base_of:
-                    tensor = tensor.detach().clone()
-                    owner.assign(group, tensor)
-                base_of[id(tensor)] = _FILLED[tensor] = base
-                tensor.set_(rows.untyped_storage(), row * rows.stride(0), tensor.shape, tensor.stride())
-                self.views.append((group, tensor, tensor.data_ptr()))
+        for index, base in zip(indices, bases, strict=True):
+            group = every[index]
+            tensor = owner.current(group)
+            if id(tensor) in base_of:
+                tensor = tensor.detach().clone()
+                owner.assign(group, tensor)
+            base_of[id(tensor)] = _FILLED[tensor] = base
+            self.views.append((group, tensor))
         self._replace_defaults(base_of)
+        self.tensors = [tensor for _, tensor in self.views]
+        first = self.tensors[0]
+        precise = torch.float32 if first.device.type == "mps" else torch.float64
+        self.bases = torch.tensor(bases, dtype=precise, device=first.device)
+        self.column = torch.empty_like(self.bases, dtype=first.dtype)
+        self.parts = self._cut()
+
+    def _cut(self) -> list[Tensor]:
+        """Views of the column, one for each tensor."""
+        return [part.reshape(one.shape) for part, one in zip(self.column.unbind(), self.tensors, strict=True)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "parts"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.parts = self._cut()  # pickling makes tensors of views
 
     def _replace_defaults(self, base_of: dict[int, float]) -> None:
         """Give the optimizers' defaults tensors of their own, or a group added later would start from today's value."""
@@ -284,19 +292,15 @@ class _Buffer:
     @property
     def holds(self) -> bool:
         """Whether the first group still has its tensor; reading the value would wait for the device."""
-        group, tensor, _ = self.views[0]
+        group, tensor = self.views[0]
         return self.owner.current(group) is tensor
 
     def write(self, factors: Factors) -> None:
-        for group, tensor, address in self.views:
-            held = self.owner.current(group)
-            if held is not tensor or tensor.data_ptr() != address:
-                # somebody put another value, or other memory, in its place
-                if held is tensor:
-                    self.owner.assign(group, tensor.detach().clone())
-                self.owner.adopt()
-                self.owner.write(factors)
-                return
+        current = self.owner.current
+        if any(current(group) is not tensor for group, tensor in self.views):  # somebody put another in its place
+            self.owner.adopt()
+            self.owner.write(factors)
+            return
         # nothing here waits for the device
         if isinstance(factors, Tensor):
             torch.mul(self.bases, factors.to(self.bases, non_blocking=True), out=self.column)
@@ -305,6 +309,8 @@ class _Buffer:
         else:
             each = torch.tensor([factors[index] for index in self.indices], dtype=self.bases.dtype, device="cpu")
             torch.mul(self.bases, each.to(self.bases.device, non_blocking=True), out=self.column)
+        with torch.no_grad():
+            torch._foreach_copy_(self.tensors, self.parts)
 
 
 def _numeric(group: dict[str, Any]) -> list[str]:
