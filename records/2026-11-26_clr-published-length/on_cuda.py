@@ -3,7 +3,8 @@
     LEHR_DATA=... python on_cuda.py [--seeds 10] [--methods fixed,triangular] [--out runs]
 
 Weights, order of batches and rates are those of `run.py`; float32, and TF32 in convolutions, as torch has it on CUDA. A
-run becomes one file when it ends; the first half of the seeds comes first. `--check` compares the first updates with those of `run.py` instead, on whatever device there is.
+run becomes one file when it ends; the first half of the seeds comes first. `--check 20` compares the first 20 updates
+with those of `run.py` instead, on whatever device there is.
 """
 
 from __future__ import annotations
