@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -186,6 +188,56 @@ def test_where_no_rate_lowers_the_loss_nothing_is_trained() -> None:
         fit(training(loss=lambda model, batch: loss(model, batch).detach().requires_grad_()), "300steps")
     with pytest.raises(lehr.NoSuggestion, match="the loss is nan before any rate was tried"):
         fit(training(loss=lambda model, batch: loss(model, batch) * float("nan")), "300steps")
+
+
+def uphill(model: nn.Module, batch: Tensor) -> Tensor:
+    """A loss whose gradient has the wrong sign."""
+    value = loss(model, batch)
+    return 2.0 * value.detach() - value
+
+
+def test_weights_are_as_before_where_nothing_works(tmp_path: Path) -> None:
+    """Also where the search was killed amid its trials, and went on."""
+    one = training(1e-3, loss=uphill)
+    before = weights(one)
+    with pytest.raises(lehr.NoSuggestion):
+        fit(one, "900steps")
+    assert torch.equal(weights(one), before)
+
+    killed, made = training(1e-3, loss=uphill), [0]
+
+    def kill(*_: Any) -> None:
+        made[0] += 1
+        if made[0] == 70:
+            raise KeyboardInterrupt
+
+    killed.optimizers[0].register_step_post_hook(kill)
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, "900steps", checkpoints=tmp_path)
+    second = training(1e-3, loss=uphill)
+    with pytest.raises(lehr.NoSuggestion):
+        fit(second, "900steps", checkpoints=tmp_path)
+    assert torch.equal(weights(second), before)
+
+
+@given(seed=st.integers(0, 10_000), tail=st.floats(0.0, 3.0))
+def test_noise_alone_is_no_breakdown(seed: int, tail: float) -> None:
+    """Losses of one distribution, however heavy its tail, put weights back once at most: where none has fallen."""
+    noise = torch.randn(1_000, generator=torch.Generator().manual_seed(seed))
+    guarded = Guarded(lehr.Constant())
+    for step, value in enumerate((tail * noise).exp().tolist()):
+        guarded.factors(lehr.Moment(step / 1_000, loss=value))
+    assert len(guarded.history) <= 1
+
+
+@pytest.mark.parametrize("after", [1.0, 6.0])
+def test_a_loss_that_comes_back_up_is_a_breakdown(after: float) -> None:
+    guarded = Guarded(lehr.Constant())
+    noise = torch.randn(300, generator=torch.Generator().manual_seed(0)).mul(0.1).exp().tolist()
+    for step, value in enumerate(noise):
+        guarded.factors(lehr.Moment(step / 300, loss=value * (1.0 if step < 50 else 0.2 if step < 150 else after)))
+    assert [one.what for one in guarded.history][:1] == ["put back"]
+    assert 0.5 < guarded.history[0].progress < 0.6
 
 
 @pytest.mark.parametrize("search", [0.0, 0.6, "much", float("nan")])

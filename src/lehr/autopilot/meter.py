@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Final
@@ -24,14 +24,12 @@ class Meter:
     Args:
         training: whose updates.
         total: the budget, with an end.
-        now: a clock in seconds.
     """
 
-    def __init__(self, training: Training, total: Budget, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, training: Training, total: Budget) -> None:
         self._training = training
-        self._now = now
         self._earlier = 0.0  # before a restart
-        self._clock = Clock(total, now, ranks.of_first)
+        self._clock = Clock(total, time.monotonic, ranks.of_first)
         self._total = total
         if self._clock.asks:
             training.count(total.unit)
@@ -102,5 +100,5 @@ class Meter:
         """Go on from what `state_dict` returned."""
         fields = Fields("the checkpoint's search", state)
         each = None if fields.any("each") is None else fields.number("each", 0.0)
-        self._earlier, self._clock = fields.number("spent", 0.0), Clock(self._total, self._now, ranks.of_first)
+        self._earlier, self._clock = fields.number("spent", 0.0), Clock(self._total, time.monotonic, ranks.of_first)
         self.each = each

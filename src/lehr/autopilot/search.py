@@ -14,6 +14,7 @@ from lehr.autopilot.rate_choice import RateChoice
 from lehr.autopilot.trial import SCORED, Ending, Trial, cost_of, mean_of, run_trial
 from lehr.budget import Budget
 from lehr.scheduler import ranks
+from lehr.scheduler.last_words import telling
 from lehr.schedules import Linear, Schedule
 from lehr.state.fallback import Fallback
 from lehr.state.reading import Fields
@@ -83,6 +84,7 @@ class RateSearch:
         self._fork_loss = 0.0
         self._length = 0
         self._trials: list[Trial] = []
+        self._untrained: Fallback | None = None
         self._finished = False
 
     @property
@@ -97,18 +99,19 @@ class RateSearch:
             after_each: called after the first look and after each trial, such as to save.
 
         Raises:
-            NoSuggestion: if no rate lowers the loss.
+            NoSuggestion: if no rate lowers the loss; then the weights are as they were at first.
         """
-        if not self._finished:
-            self._meter.start()
-            try:
-                self._search(after_each)
-            except OutOfData:
-                raise ValueError(
-                    f"{self._who}: the data has come to its end within a trial; give a loader that can be gone round, "
-                    "or a policy that needs no search"
-                ) from None
-        return self._choice()
+        with telling():
+            if not self._finished:
+                self._meter.start()
+                try:
+                    self._search(after_each)
+                except OutOfData:
+                    raise ValueError(
+                        f"{self._who}: the data has come to its end within a trial; give a loader that can be gone "
+                        "round, or a policy that needs no search"
+                    ) from None
+            return self._choice()
 
     def _search(self, after_each: Callable[[], None]) -> None:
         self._meter.learn_cost()
@@ -123,17 +126,20 @@ class RateSearch:
             with self._meter.paused():
                 after_each()
         while (rate := self._next()) is not None:
-            self._trials.append(run_trial(self._training, rate, self._length, self._fork_loss, self._meter.spend))
+            self._trials.append(self._trial(rate))
             with self._meter.paused():
                 after_each()
         self._finished = True
         with self._meter.paused():
             after_each()
 
+    def _trial(self, rate: float) -> Trial:
+        return run_trial(self._training, self._who, rate, self._length, self._fork_loss, self._meter.spend)
+
     def _look(self) -> None:
         """The loss at first, and the longest first step that does not raise it, where that can be had."""
         training = self._training
-        with training.untouched(), RateSetter(training.optimizers) as setter:
+        with training.untouched(), RateSetter(training.optimizers, self._who) as setter:
             setter.set(training.peak)  # a run before this one may have left the rate at zero
             if training.cannot_look is not None:
                 self._first_loss = float(ranks.mean(float(training.step())))
@@ -164,14 +170,14 @@ class RateSearch:
         if updates < TOO_SHORT or not math.isfinite(first):
             return first
         before, fallback, losses = self._meter.spent, Fallback(training.optimizers, training.modules), []
-        with RateSetter(training.optimizers) as setter:
+        with RateSetter(training.optimizers, self._who) as setter:
             for update in range(updates):
                 setter.set(self._start / GENTLE * (update + 1) / updates)
                 losses.append(training.step())
                 self._meter.spend(1.0)
         reached = float(ranks.mean(mean_of(losses[-TOO_SHORT:])))
         if reached < first + abs(first):
-            self._begun = self._meter.spent - before
+            self._begun, self._untrained = self._meter.spent - before, fallback
             return reached
         fallback.put_back(training.optimizers, training.modules)
         if self._longest_step is not None:
@@ -226,13 +232,11 @@ class RateSearch:
 
     def _choice(self) -> RateChoice:
         first, fork = self._first_loss, self._fork_loss
-        if not math.isfinite(first) or not math.isfinite(fork):
-            raise NoSuggestion(
-                f"{self._who}: the loss is {first if not math.isfinite(first) else fork} before any rate was tried; "
-                "look at the data, the loss and the first weights"
-            )
-        if self._trials and all(trial.failed(fork) for trial in self._trials):
-            raise NoSuggestion(self._nothing_works(fork))
+        if nothing := self._nothing_works():
+            if self._untrained is not None:
+                self._untrained.put_back(self._training.optimizers, self._training.modules)
+            raise NoSuggestion(f"{self._who}: {nothing}")
+        self._untrained = None
         found = (
             rate_for_main_run(self._trials, fork, first)
             if self._trials
@@ -249,12 +253,21 @@ class RateSearch:
         begun = self._begun / (self._total.total - self._lost)
         return Linear().after_warmup((WARM_UP - begun) / (1.0 - begun))
 
-    def _nothing_works(self, loss: float) -> str:
+    def _nothing_works(self) -> str:
+        """Why no rate can be told; empty if one can."""
+        first, loss = self._first_loss, self._fork_loss
+        if not math.isfinite(first) or not math.isfinite(loss):
+            return (
+                f"the loss is {first if not math.isfinite(first) else loss} before any rate was tried; look at the "
+                "data, the loss and the first weights"
+            )
+        if not self._trials or not all(trial.failed(loss) for trial in self._trials):
+            return ""
         rates = sorted(trial.rate for trial in self._trials)
         ends = {trial.ending for trial in self._trials}
-        saw = "the loss stood still" if ends == {"finished"} else "the loss rose or was not finite"
+        saw = "it stood still, or crept up" if ends == {"finished"} else "it rose, or was not finite"
         return (
-            f"{self._who}: at no rate from {rates[0]:.2g} to {rates[-1]:.2g} did {self._length} updates lower the loss "
+            f"at no rate from {rates[0]:.2g} to {rates[-1]:.2g} did {self._length} updates lower the loss "
             f"from {loss:.4g} ({saw}); look at the data, the loss and the gradients"
         )
 
@@ -281,6 +294,7 @@ class RateSearch:
             "fork_loss": self._fork_loss,
             "length": self._length,
             "trials": [asdict(trial) for trial in self._trials],
+            "untrained": None if self._untrained is None else self._untrained.state_dict(),
             "finished": self._finished,
         }
 
@@ -294,16 +308,20 @@ class RateSearch:
         given = fields.any("trials")
         if not isinstance(given, list | tuple) or len(given) > MOST:
             raise fields.error("trials", f"a list of at most {MOST} trials", given)
-        trials = [_trial(one) for one in given]
+        trials = [_trial_in(one) for one in given]
         longest = None if fields.any("longest_step") is None else fields.number("longest_step", 0.0)
         first, fork, begun = (fields.number(name) for name in ("first_loss", "fork_loss", "begun"))
         forked, length, finished = fields.flag("forked"), fields.whole("length"), fields.flag("finished")
+        untrained = None
+        if fields.any("untrained") is not None:
+            untrained = Fallback.read(fields.table("untrained"), self._training.optimizers, self._training.modules)
         self._meter.load_state_dict(fields.table("meter"))
         self._first_loss, self._fork_loss, self._begun, self._longest_step = first, fork, begun, longest
         self._forked, self._length, self._trials, self._finished = forked, length, trials, finished
+        self._untrained = untrained
 
 
-def _trial(given: Any) -> Trial:
+def _trial_in(given: Any) -> Trial:
     fields = Fields("the checkpoint's trial", given)
     if (ending := fields.text("ending")) not in get_args(Ending):
         raise fields.error("ending", f"one of {', '.join(get_args(Ending))}", ending)

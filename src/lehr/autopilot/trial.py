@@ -55,19 +55,20 @@ class Trial:
 
 
 def run_trial(
-    training: Training, rate: float, updates: int, first_loss: float, spend: Callable[[float], None]
+    training: Training, who: str, rate: float, updates: int, first_loss: float, spend: Callable[[float], None]
 ) -> Trial:
     """Train with that peak rate for so many updates, score, and put everything back.
 
     Args:
         training: what to train.
+        who: the procedure that errors name.
         rate: of the first parameter group that trains; the others keep their ratios to it.
         updates: to make, at least 1.
         first_loss: before any update.
         spend: told what has been spent: 1 for an update, a third for a forward pass.
     """
     losses: list[Tensor] = []
-    with training.untouched(), RateSetter(training.optimizers) as setter:
+    with training.untouched(), RateSetter(training.optimizers, who) as setter:
         for update in range(updates):
             setter.set(rate * SHAPE((update + 0.5) / updates))
             losses.append(training.step())

@@ -86,7 +86,7 @@ def range_test(
         raise ValueError(f"range_test: diverge must be above 0; got {diverge!r}")
     test = _Test(higher_is_better, diverge)
     watched = not training.has_schedulers
-    with training.untouched(), telling(), RateSetter(training.optimizers) as setter:
+    with training.untouched(), telling(), RateSetter(training.optimizers, "range_test") as setter:
         for index in range(steps):
             share = index / (steps - 1)
             setter.set(low * (high / low) ** share if mode == "exp" else low + (high - low) * share)

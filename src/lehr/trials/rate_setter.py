@@ -19,14 +19,16 @@ class RateSetter:
 
     Args:
         optimizers: whose groups keep their ratios to the first one that trains.
+        who: the procedure that errors name.
 
     Raises:
         ValueError: if no group has a rate above 0.
     """
 
-    def __init__(self, optimizers: Sequence[Optimizer]) -> None:
+    def __init__(self, optimizers: Sequence[Optimizer], who: str) -> None:
         bases = base_rates(optimizers)
-        first = peak_of("range_test", bases)
+        first = peak_of(who, bases)
+        self._who = who
         self.rate = 0.0
         self._ratios = [base / first for base in bases]
         self._bases = bases
@@ -55,8 +57,8 @@ class RateSetter:
         for group, ratio in zip(groups_of(self._optimizers), self._ratios, strict=False):
             if not math.isclose(float(group["lr"]), self.rate * ratio, rel_tol=1e-5):
                 raise ValueError(
-                    "range_test: the training changes the learning rate itself; name the scheduler that does so in its "
-                    "touches"
+                    f"{self._who}: the training changes the learning rate itself; name the scheduler that does so in "
+                    "its touches"
                 )
 
     def _set_all(self) -> None:
