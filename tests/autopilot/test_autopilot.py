@@ -182,7 +182,7 @@ def test_a_budget_without_room_for_trials_says_so() -> None:
 
 
 def test_where_no_rate_lowers_the_loss_nothing_is_trained() -> None:
-    with pytest.raises(lehr.NoSuggestion, match="at no rate from"):
+    with pytest.raises(lehr.NoSuggestion, match="no first step, however long, changes the loss"):
         fit(training(loss=lambda model, batch: 0.0 * loss(model, batch) + 1.0), "900steps")
     with pytest.raises(lehr.NoSuggestion, match="gives no parameter a gradient"):
         fit(training(loss=lambda model, batch: loss(model, batch).detach().requires_grad_()), "300steps")

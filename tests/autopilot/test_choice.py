@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lehr.autopilot.choice import bracket, next_rate, octaves_to_main_run, rate_for_main_run
-from lehr.autopilot.first_step import STRIDE, STRIDES, longest_step
+from lehr.autopilot.first_step import STRIDE, longest_step
 from lehr.autopilot.trial import Trial
 
 FIRST = 10.0
@@ -71,7 +71,18 @@ def test_the_longest_step_is_found_to_a_factor_of_two(edge: float) -> None:
 
 def test_a_loss_that_breaks_down_at_every_step_has_no_longest() -> None:
     assert longest_step(lambda r: math.nan if r else 1.0) is None
-    assert longest_step(lambda r: 1.0) == STRIDE**STRIDES
+
+
+def test_a_loss_that_no_step_changes_is_told() -> None:
+    with pytest.raises(ValueError, match="no first step, however long, changes the loss from 1"):
+        longest_step(lambda r: 1.0 + 1e-9 * r / (1.0 + r))
+
+
+@given(st.floats(-6.0, 6.0))
+def test_where_no_step_raises_the_loss_it_is_long_once_the_loss_has_fallen(at: float) -> None:
+    found = longest_step(lambda r: 0.3 + math.exp(-r / 10.0**at))
+    assert found is not None
+    assert 3.0 <= found / 10.0**at <= 3.0 * STRIDE or found == 1.0
 
 
 @pytest.mark.parametrize("loss", [-1.0, 0.0, 1.0, 20.0])

@@ -1,6 +1,7 @@
 """One run: fair, repeatable, honest about divergence and cost."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import lehr
 from lab.small import data, task
 from lehr import lab
 from lehr.lab.finding import find_edge
+from lehr.lab.report import render
 from lehr.lab.tensors import TensorLoop
 
 LINEAR, CONSTANT = lab.METHODS["linear"], lab.METHODS["constant"]
@@ -282,3 +284,43 @@ def test_the_search_for_an_edge_leaves_the_loop_as_it_was() -> None:
     assert all(torch.equal(a, b) for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True))
     assert torch.equal(next(one.batches)[0], next(two.batches)[0])
     assert one.peak == two.peak
+
+
+def test_the_autopilots_search_is_within_the_budget_of_a_run() -> None:
+    chosen = lab.load_task("digits")
+    run = train(lab.METHODS["autopilot"], "600steps", task=chosen)
+    again = train(lab.METHODS["autopilot"], "600steps", task=chosen)
+    assert (again.lr, again.rates, again.test) == (run.lr, run.rates, run.test)
+    assert run.lr != 0.1
+    assert run.updates < 600
+    assert run.forward_passes > run.updates
+    assert run.explanation.count("updates  loss") >= 2
+    assert run.rates[0][0] == pytest.approx(1.0 - run.updates / 600, abs=1e-3)  # where its search ended
+    assert run.rates[-1] == (1.0, 0.0)
+    assert [row.progress for row in run.curve] == pytest.approx([0.25, 0.5, 0.75, 1.0], abs=2e-3)
+    assert run.test is not None
+    assert run.test > 0.9
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_search_takes_its_share_of_a_smaller_budget_too(share: float) -> None:
+    run = train(lab.METHODS["autopilot"], "800steps", task=lab.load_task("digits"), share=share)
+    assert 0.85 * share * 800 < run.updates < share * 800
+
+
+def test_a_search_that_finds_nothing_fails_the_run_and_not_the_others() -> None:
+    flat = replace(lab.load_task("digits"), loss=lambda outputs, targets: outputs.sum() * 0.0 + 1.0)
+    results = lab.compare(flat, ["autopilot", "linear"], budget="600steps", seeds=1)
+    (failed,) = results.of("autopilot").diverged
+    assert failed.failure is not None
+    assert "no first step, however long, changes the loss from 1" in failed.failure
+    assert results.of("linear").test is not None
+
+
+def test_the_report_tells_what_a_search_saw() -> None:
+    results = lab.compare("digits", [lehr.Autopilot(search=0.2), "linear"], budget="300steps", seeds=2)
+    page = render(results)
+    assert page.count("<details") == 2
+    assert "What the search tried, saw and chose" in page
+    assert "Autopilot(search=0.2), seed 1: peak rate" in page
+    assert page.count("Trials took") == 2

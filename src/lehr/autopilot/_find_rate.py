@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lehr.autopilot.autopilot import check_search
 from lehr.autopilot.rate_choice import RateChoice
-from lehr.autopilot.search import WARM_UP, RateSearch
+from lehr.autopilot.search import WARM_UP, RateSearch, with_end
 from lehr.budget import Budget
 from lehr.schedules import Linear
 from lehr.training import Training
@@ -42,14 +42,3 @@ def find_rate(training: Training, budget: str | Budget, *, search: float = 0.1) 
     with training.untouched():
         choice = RateSearch(training, with_end("find_rate", training.budget(budget)), share, "find_rate").run()
     return replace(choice, spent=choice.spent + choice.begun, begun=0.0, schedule=Linear().after_warmup(WARM_UP))
-
-
-def with_end(who: str, budget: Budget) -> Budget:
-    """The budget, if it has an end.
-
-    Raises:
-        ValueError: if not.
-    """
-    if budget.endless:
-        raise ValueError(f"{who}: budget has no end, so the run would have none")
-    return budget

@@ -16,13 +16,11 @@ import torch
 from torch import Tensor
 
 from lehr._numbers import whole
-from lehr.autopilot._find_rate import with_end
 from lehr.autopilot.autopilot import Autopilot
 from lehr.autopilot.display import Display, display
-from lehr.autopilot.guarded import Guarded
 from lehr.autopilot.rate_choice import RateChoice
 from lehr.autopilot.result import Ending, Evaluation, FitResult
-from lehr.autopilot.search import RateSearch
+from lehr.autopilot.search import RateSearch, with_end
 from lehr.budget import Budget
 from lehr.budget.budget import parse_amount
 from lehr.policy import Policy
@@ -110,7 +108,7 @@ def fit(
     if policy is None or isinstance(policy, Autopilot):
         choice = _choose_rate(training, total, policy or Autopilot(), checkpoints)
         training.set_peak(choice.rate)
-        policy, total = Guarded(choice.schedule), choice.rest
+        policy, total = choice.policy(), choice.rest
     scheduler = Scheduler(training, policy, total, accept=accept)
     run = _Run(training, scheduler)
     saved = None if checkpoints is None else Checkpoints(checkpoints, training=training, scheduler=scheduler, run=run)

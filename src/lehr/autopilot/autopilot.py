@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lehr._numbers import plain
+from lehr.autopilot.rate_choice import RateChoice
+from lehr.autopilot.search import RateSearch, with_end
+from lehr.budget import Budget
+from lehr.training.training import Training, check_training
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,32 @@ class Autopilot:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "search", check_search("Autopilot", self.search))
+
+    def begin(self, training: Training, budget: str | Budget) -> RateChoice:
+        """Find the rate and leave the training where its main run begins, as `fit` does: set there, at the new peak.
+
+        Args:
+            training: at its start.
+            budget: what there is to spend, the search included.
+
+        Raises:
+            ValueError: if an argument makes no sense, or the budget has no end.
+            NoSuggestion: if no rate lowers the loss; then the weights are as they were at first.
+
+        >>> model = torch.nn.Linear(4, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> loader = torch.utils.data.DataLoader(torch.randn(64, 4), batch_size=16)
+        >>> training = Training(model, optimizer, loader, lambda model, x: (model(x) - x[:, :1]).square().mean())
+        >>> choice = Autopilot().begin(training, "1000steps")
+        >>> scheduler = Scheduler(training, choice.policy(), choice.rest)
+        >>> len(list(training.run(scheduler))) == choice.rest.total, training.peak == choice.rate
+        (True, True)
+        """
+        check_training("Autopilot.begin", training)
+        total = with_end("Autopilot.begin", training.budget(budget))
+        choice = RateSearch(training, total, self.search, "Autopilot.begin").run()
+        training.set_peak(choice.rate)
+        return choice
 
 
 def check_search(who: str, search: Any) -> float:

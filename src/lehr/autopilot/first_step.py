@@ -19,19 +19,33 @@ BACK: Final = 5
 """How many octaves below that to look for a step that does not raise the loss at all."""
 
 
+ROUNDING: Final = 1e-6
+"""The share of itself by which a loss in single precision may differ for no reason."""
+
+
 def longest_step(loss_at: Callable[[float], float]) -> float | None:
     """The longest first step that does not raise the loss, to a factor of two; None if every step does.
+
+    Where no step at all raises it, as where a linear model can tell all examples apart, the shortest after which it has
+    fallen as far as it will.
 
     Args:
         loss_at: factor -> loss after a step of so many times the optimizer's own.
 
+    Raises:
+        ValueError: if no step changes the loss.
+
     >>> longest_step(lambda r: (1.0 - r / 50.0) ** 2)
     64.0
+    >>> longest_step(lambda r: math.exp(-r / 50.0))
+    512.0
     """
     now = loss_at(0.0)
+    seen: dict[float, float] = {}
 
     def risen(factor: float) -> bool:
-        return not loss_at(factor) < now + RISEN * abs(now)
+        seen[factor] = loss_at(factor)
+        return not seen[factor] < now + RISEN * abs(now)
 
     down = risen(1.0)
     factor = 1.0
@@ -42,9 +56,18 @@ def longest_step(loss_at: Callable[[float], float]) -> float | None:
             break
         factor = further
     else:
-        return None if down else factor
+        return None if down else _fallen(seen, now)
     for octave in range(1, BACK + 1):
         step = high / 2.0**octave
         if loss_at(step) <= now and math.isfinite(now):
             return step
     return high / 2.0 ** (BACK // 2 + 1)
+
+
+def _fallen(seen: dict[float, float], now: float) -> float:
+    """The shortest step after which nearly all of the fall is over."""
+    lowest = min(seen.values())
+    fall = now - lowest
+    if max(abs(loss - now) for loss in seen.values()) <= ROUNDING * abs(now):
+        raise ValueError(f"no first step, however long, changes the loss from {now:.4g}")
+    return next(factor for factor, loss in seen.items() if loss <= lowest + RISEN * max(fall, 0.0))

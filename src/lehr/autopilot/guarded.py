@@ -17,11 +17,8 @@ BACK_OFF: Final = 4.0
 SEEN: Final = 25
 """Of how many losses the median is watched, since a loss with heavy tails leaps without breaking down."""
 
-RISEN: Final = 4.0
-"""By how many times the first loss it must have risen to have broken down."""
-
-FALLEN, BACK = 0.5, 0.1
-"""By which share of the first loss it must have fallen, and how near to it come back, to have broken down."""
+BACK, RISEN = 0.5, 0.1
+"""Which share of what it had fallen by, and of the first loss, the median must come back up to have broken down."""
 
 KEEP: Final = 0.02
 """After which share of the budget to look again for weights to keep."""
@@ -36,10 +33,10 @@ MOST: Final = 1_000
 class Guarded(Policy):
     """Follows a schedule; if the loss breaks down, earlier weights are put back and the rate is divided by four.
 
-    The loss has broken down when it is not finite; or when the median of the last 25 is five times that of the first
-    25, or is back there after it had fallen by half, and three quarters of them lie above all of the 25 that they are
-    compared with, since noise with heavy tails moves a median too. A median that has not fallen after a third of the
-    budget counts as well, once. Weights at the lowest median are kept, one copy of them.
+    The loss has broken down when it is not finite; or when the median of the last 25 has come back up by half of what
+    it had fallen by and a tenth of the first, and three quarters of the 25 lie above all of those at the lowest median,
+    since noise with heavy tails moves a median too. A median that has not fallen after a third of the budget counts as
+    well, once. Weights at the lowest median are kept, one copy of them.
 
     Args:
         schedule: to follow.
@@ -58,8 +55,8 @@ class Guarded(Policy):
         self._level = 1.0
         self._recent: tuple[float, ...] = ()
         self._start: float | None = None
-        self._start_most = math.inf
-        self._lowest = self._lowest_most = math.inf
+        self._lowest = math.inf
+        self._most = math.inf  # of the losses at the lowest median
         self._kept = False
         self._due = 0.0
         self._checked = False
@@ -97,33 +94,32 @@ class Guarded(Policy):
         now = median(self._recent)
         if self._start is None:  # what comes later is judged by it
             self._start = self._lowest = now
-            self._start_most = self._lowest_most = max(self._recent)
+            self._most = max(self._recent)
             return
         far, check = abs(self._start), not self._checked and progress >= CHECK
         self._checked = self._checked or check
-        most = sorted(self._recent)[SEEN // 4]  # three quarters of them lie above
-        risen = now > self._start + RISEN * far and most > self._start_most
-        fallen = self._lowest < self._start - FALLEN * far
-        back = fallen and now > self._start - BACK * far and most > self._lowest_most
-        if risen or back or (check and now >= self._start):
+        lowest = min(self._lowest, self._start)
+        high = now > lowest + BACK * (self._start - lowest) + RISEN * far
+        broken = high and sorted(self._recent)[SEEN // 4] > self._most
+        if broken or (check and now >= self._start):
             self._fall(progress)
             return
         if now < self._lowest and progress >= self._due:
             self._recovery, self._due = "keep", progress + KEEP
         if now < self._lowest:
-            self._lowest, self._lowest_most = now, max(self._recent)
+            self._lowest, self._most = now, max(self._recent)
 
     def _fall(self, progress: float) -> None:
         before, self._level = self._level, self._level / BACK_OFF
-        self._recent, self._lowest, self._lowest_most = (), math.inf, math.inf
+        self._recent, self._lowest, self._most = (), math.inf, math.inf
         self._recovery = "put back"
         self._history.append(Decision(progress, before, self._level, "put back"))
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "level": self._level, "recent": list(self._recent), "start": self._start, "start_most": self._start_most,
-            "lowest": self._lowest, "lowest_most": self._lowest_most, "kept": self._kept, "due": self._due,
-            "checked": self._checked, "falls": [[one.progress, one.factor, one.goal] for one in self._history],
+            "level": self._level, "recent": list(self._recent), "start": self._start, "lowest": self._lowest,
+            "most": self._most, "kept": self._kept, "due": self._due, "checked": self._checked,
+            "falls": [[one.progress, one.factor, one.goal] for one in self._history],
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -133,14 +129,13 @@ class Guarded(Policy):
             raise fields.error("falls", f"a list of at most {MOST:,} falls", falls)
         history = [_decision(one) for one in falls]
         start = None if fields.any("start") is None else fields.number("start")
-        start_most, lowest, lowest_most = (
-            math.inf if fields.any(name) == math.inf else fields.number(name)
-            for name in ("start_most", "lowest", "lowest_most")
+        lowest, most = (
+            math.inf if fields.any(name) == math.inf else fields.number(name) for name in ("lowest", "most")
         )
         recent, level = fields.numbers("recent", SEEN), fields.number("level", 0.0, 1.0)
         kept, due, checked = fields.flag("kept"), fields.number("due", 0.0), fields.flag("checked")
         self._level, self._recent, self._start, self._lowest = level, recent, start, lowest
-        self._start_most, self._lowest_most = start_most, lowest_most
+        self._most = most
         self._kept, self._due, self._checked, self._history = kept, due, checked, history
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lehr.autopilot.guarded import Guarded
 from lehr.autopilot.trial import Trial
 from lehr.budget import Budget
 from lehr.schedules import Schedule
@@ -52,6 +53,10 @@ class RateChoice:
     def share(self) -> float:
         """Of the budget that trials have lost."""
         return self.spent / self.budget.total
+
+    def policy(self) -> Guarded:
+        """The schedule under guard, new for a run."""
+        return Guarded(self.schedule)
 
     def __str__(self) -> str:
         return (

@@ -53,6 +53,9 @@ LOOKS: Final = 3
 BELOW: Final = 4.0
 """How far below the longest first step trials begin."""
 
+UNSEEN: Final = 2.0
+"""How far below where trials begin to train where there is room for none: best in the mean on the zoo's first half."""
+
 ENOUGH: Final = 4
 """Trials after which a best one with a worse neighbour on either side is good enough."""
 
@@ -159,7 +162,10 @@ class RateSearch:
             look = ranks.mean_along(probe)
             self._first_loss = look(0.0)
             if math.isfinite(self._first_loss):
-                found = longest_step(look)
+                try:
+                    found = longest_step(look)
+                except ValueError as error:
+                    raise NoSuggestion(f"{self._who}: {error}; look at the data, the loss and the gradients") from None
                 self._longest_step = None if found is None else found * training.peak
             self._meter.spend(cost_of(probe.forward_passes, training))
 
@@ -240,7 +246,7 @@ class RateSearch:
         found = (
             rate_for_main_run(self._trials, fork, first)
             if self._trials
-            else Bracket(self._start / 8.0, self._start, self._start * 8.0, closed=False)
+            else Bracket(self._start / 16.0, self._start / UNSEEN, self._start * 4.0, closed=False)
         )
         return RateChoice(
             found.rate, found.low, found.high, self._schedule, fork, self._longest_step, tuple(self._trials),
@@ -276,7 +282,7 @@ class RateSearch:
         if self._longest_step is None:
             doubts.append("one step says nothing of its rate here, so the search began at the optimizer's own rate")
         if not self._trials:
-            doubts.append("the budget leaves no room for trials, so the rate is the one at which they would have begun")
+            doubts.append("the budget leaves no room for trials, so the rate is half of where they would have begun")
         elif not found.closed:
             doubts.append("the best rate lies at the edge of those that were tried, so a better one may lie beyond")
         if self._trials and self._length < SHORTEST:
@@ -327,3 +333,14 @@ def _trial_in(given: Any) -> Trial:
         raise fields.error("ending", f"one of {', '.join(get_args(Ending))}", ending)
     loss = math.inf if fields.any("loss") == math.inf else fields.number("loss")
     return Trial(fields.number("rate", 0.0), fields.whole("updates"), loss, cast("Ending", ending))
+
+
+def with_end(who: str, budget: Budget) -> Budget:
+    """The budget, if it has an end.
+
+    Raises:
+        ValueError: if not.
+    """
+    if budget.endless:
+        raise ValueError(f"{who}: budget has no end, so the run would have none")
+    return budget

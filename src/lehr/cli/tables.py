@@ -72,7 +72,7 @@ def _methods(results: lab.Results) -> Table:
             style="bold" if row.method == results.best else None,
         )
     if any(row.finds_peak for row in results.methods):
-        table.caption, table.caption_justify = "† found by its own range tests (the median)", "left"
+        table.caption, table.caption_justify = "† found by its own search (the median)", "left"
     return table
 
 

@@ -22,14 +22,15 @@ class Method:
     Args:
         name: how the command line and the report call it.
         code: the policy as code, by which runs are told apart.
-        policy: makes a fresh policy or schedule for one run; may regroup the loop's optimizer, and set its rates.
+        policy: makes a fresh policy or schedule for one run, or an autopilot, whose search is then within the run's
+            budget; may regroup the loop's optimizer, and set its rates.
         source: whom it is from.
         finds_peak: whether it sets the peak rate by itself, so that none is searched or given.
     """
 
     name: str
     code: str
-    policy: Callable[[Loop], lehr.Schedule | lehr.Policy]
+    policy: Callable[[Loop], lehr.Schedule | lehr.Policy | lehr.Autopilot]
     source: str
     finds_peak: bool = False
 
@@ -42,6 +43,16 @@ class _Fixed:
 
     def __call__(self, loop: Loop) -> lehr.Schedule:
         return self.schedule
+
+
+@dataclass(frozen=True)
+class _Piloted:
+    """The same autopilot for every run, each of which it searches anew."""
+
+    pilot: lehr.Autopilot
+
+    def __call__(self, loop: Loop) -> lehr.Autopilot:
+        return self.pilot
 
 
 @dataclass(frozen=True)
@@ -86,6 +97,11 @@ def _fixed(name: str, schedule: lehr.Schedule, source: str) -> Method:
     return Method(name, repr(schedule), _Fixed(schedule), source)
 
 
+def _piloted(name: str, source: str, **arguments: Any) -> Method:
+    pilot = lehr.Autopilot(**arguments)
+    return Method(name, repr(pilot), _Piloted(pilot), source, finds_peak=True)
+
+
 def _freezing(name: str, source: str, **arguments: Any) -> Method:
     return Method(name, _call("FreezeOut", arguments), _Freezing(arguments), source)
 
@@ -109,6 +125,7 @@ def _call(name: str, arguments: dict[str, Any]) -> str:
 
 
 _BY_ARGUMENTS: Final[dict[str, tuple[Callable[..., Method], str, set[str]]]] = {
+    "Autopilot": (_piloted, "Autopilot(search=0.1)", {"search"}),
     "FreezeOut": (
         _freezing,
         "FreezeOut(t0=0.5, how='linear', scale_lr=False, max_events=4)",
@@ -122,6 +139,7 @@ GIVEN: Final = "as given"
 METHODS: Final[dict[str, Method]] = {
     method.name: method
     for method in (
+        _piloted("autopilot", "lehr's own; its search is within the budget of the run"),
         _fixed("clr_decay", lehr.schedules.clr_decay(0.25, 0.2), "Smith 2017, the control without cycles"),
         _fixed("constant", lehr.Constant(), "no schedule"),
         _fixed("cosine", lehr.Cosine(), "Loshchilov and Hutter 2017, no restarts"),
@@ -158,8 +176,8 @@ METHODS: Final[dict[str, Method]] = {
 }
 
 
-Competitor = str | lehr.Schedule | lehr.Policy | Method
-"""What may be named as a method: a name or expression, a schedule, a policy, or a method."""
+Competitor = str | lehr.Schedule | lehr.Policy | lehr.Autopilot | Method
+"""What may be named as a method: a name or expression, a schedule, a policy, an autopilot, or a method."""
 
 
 def load_methods(given: str | Sequence[Competitor]) -> list[Method]:
@@ -179,7 +197,7 @@ def load_methods(given: str | Sequence[Competitor]) -> list[Method]:
     ['linear', 'Cosine(end=0.1)']
     """
     parts: Sequence[Any] = _parts(given) if isinstance(given, str) else given
-    if isinstance(parts, lehr.Schedule | lehr.Policy | Method):
+    if isinstance(parts, lehr.Schedule | lehr.Policy | lehr.Autopilot | Method):
         parts = [parts]
     methods = [method for part in parts for method in _methods_in(part)]
     names = [method.name for method in methods]
@@ -198,6 +216,8 @@ def _methods_in(given: Any) -> list[Method]:
     code = repr(given)
     if isinstance(given, lehr.Schedule):
         return [_fixed(code, given, GIVEN)]
+    if isinstance(given, lehr.Autopilot):
+        return [Method(code, code, _Piloted(given), GIVEN, finds_peak=True)]
     if not isinstance(given, lehr.Policy):
         raise TypeError(
             "methods must be names such as 'linear', schedules such as lehr.Cosine(), policies such as lehr.LRTuner(), "

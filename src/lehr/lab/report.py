@@ -114,6 +114,7 @@ def render(results: Results) -> str:
         figures=[(title, note, _embedded(figure)) for title, note, figure in figures if figure is not None],
         total=results.total,
         failed=[run for run in (*results.runs, *results.smaller_runs) if run.diverged_at is not None],
+        explained=[run for run in results.runs if run.explanation],
         table=b64encode(csv_of(results).encode()).decode(),
         tests=sum(row.against_best is not None and row.against_best.p is not None for row in results.methods),
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import lehr
+from lehr.lab.course import course
 from lehr.lab.loop import Loop, Score, Trainable, Workload
 from lehr.lab.methods import Method
 from lehr.lab.placement import AUTO, Placement
@@ -83,13 +84,14 @@ class Run:
         diverged_at: the update whose loss or result was not finite, or that failed; None for a run that finished.
         validation: the metric over the validation set at the end; None for a run that diverged.
         test: the metric over the test set at the end; None also for a run that serves to choose a rate.
-        updates: made.
+        updates: made; those of trials, and of the beginning from which trials fork, are not counted.
         seconds: of training, evaluation excluded.
-        forward_passes: of one batch, those of probes included.
+        forward_passes: of one batch, those of probes and trials included.
         evaluation_passes: of up to 1,000 examples; of a `TrainingTask`, its evaluations.
         share: of the budget.
         probe_passes: those of the forward passes that probes made.
         decisions: what a tuner saw and did.
+        explanation: what a search within the budget tried, saw and chose.
         test_numbers: what else was measured on the test set, by name.
         failure: why it could not go on, such as "out of memory"; None for a run that finished or diverged.
     """
@@ -112,6 +114,7 @@ class Run:
     decisions: tuple[lehr.policy.Decision, ...] = ()
     test_numbers: dict[str, float | None] = field(default_factory=dict)
     failure: str | None = None
+    explanation: str = ""
 
 
 def train(
@@ -146,7 +149,8 @@ def train(
     loop = workload.loop(seed, settings.placement)
     lr = loop.set_peak(lr)
     with lehr.untouched():  # random numbers: a policy with networks of its own must not shift those of the run
-        policy = method.policy(loop)
+        made = method.policy(loop)
+    way = course(made, loop, _budget(workload, settings).scaled(share))
     if method.finds_peak:
         lr = loop.peak
     evaluations = max(1, round(settings.evaluations * share))
@@ -154,21 +158,23 @@ def train(
     curve: list[Evaluation] = []
     diverged_at: int | None = None
     score: Score | None = None
-    passes, due = 0, 1
-    scheduler = lehr.Scheduler(loop.training, policy, _budget(workload, settings).scaled(share))
+    passes, due = 0, int(way.begun * evaluations + 1e-9) + 1
+    scheduler = lehr.Scheduler(loop.training, way.policy, way.budget)
     scheduler.clock.start()  # the first forward and backward count
     for update, loss in enumerate(loop.run(scheduler)):
         losses.append(loss)
         if not math.isfinite(loss) and not scheduler.policy.recovers:
             diverged_at = update
             break
-        if scheduler.progress >= due / evaluations - 1e-9 or scheduler.finished:
-            due = int(scheduler.progress * evaluations + 1e-9) + 1
+        progress = way.progress(scheduler.progress)
+        if progress >= due / evaluations - 1e-9 or scheduler.finished:
+            due = int(progress * evaluations + 1e-9) + 1
             with scheduler.paused():
                 score = loop.evaluate_validation()
                 passes += len(losses)
-                curve.append(_evaluation(scheduler, sum(losses) / len(losses), score, _passes(loop, passes)))
-                report(scheduler.progress)
+                mean = sum(losses) / len(losses)
+                curve.append(_evaluation(scheduler, progress, mean, score, _passes(loop, passes)))
+                report(progress)
             losses.clear()
     validation, test, numbers = None, None, {}
     if diverged_at is None and score is not None:
@@ -182,7 +188,7 @@ def train(
     return Run(
         method.name, method.code, seed, lr,
         curve=tuple(curve),
-        rates=_thinned([(progress, lr * factors[0]) for _, progress, factors in scheduler.history]),
+        rates=_thinned([(way.progress(at), lr * factors[0]) for _, at, factors in scheduler.history]),
         diverged_at=diverged_at,
         validation=validation,
         test=test,
@@ -193,7 +199,8 @@ def train(
         evaluation_passes=loop.evaluation_passes,
         share=share,
         probe_passes=loop.probe_passes,
-        decisions=tuple(map(_readable, scheduler.policy.history)),
+        decisions=tuple(_readable(one, way.progress(one.progress)) for one in scheduler.policy.history),
+        explanation=way.explanation,
     )  # fmt: skip
 
 
@@ -206,10 +213,10 @@ def _passes(loop: Loop, updates: int) -> int:
     return (updates + loop.search_passes) * loop.training.accumulate + loop.probe_passes
 
 
-def _evaluation(scheduler: lehr.Scheduler, train_loss: float, score: Score, passes: int) -> Evaluation:
+def _evaluation(scheduler: lehr.Scheduler, progress: float, train_loss: float, score: Score, passes: int) -> Evaluation:
     return Evaluation(
         update=scheduler.updates,
-        progress=scheduler.progress,
+        progress=progress,
         seconds=scheduler.clock.elapsed(),
         train_loss=_finite(train_loss),
         validation_loss=_finite(score.loss),
@@ -231,10 +238,13 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _readable(decision: lehr.policy.Decision) -> lehr.policy.Decision:
-    """The decision with None for what is not finite, as files have it; r* is so where no minimum is in sight."""
+def _readable(decision: lehr.policy.Decision, progress: float) -> lehr.policy.Decision:
+    """The decision at that share of the whole budget, as files have it: None stands for what is not finite, such as r*
+    where no minimum is in sight.
+    """
     return replace(
         decision,
+        progress=progress,
         slope=_finite(decision.slope),
         curvature=_finite(decision.curvature),
         minimiser=_finite(decision.minimiser),

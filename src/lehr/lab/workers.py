@@ -176,9 +176,12 @@ def run_of(maker: InThisProcess, job: Job, report: Callable[[float], None]) -> R
                 share=job.share, look_at_test=not job.searches, report=report,
             )  # fmt: skip
         except Exception as error:
-            if not ran_out_of_memory(error):
+            if isinstance(error, lehr.NoSuggestion):
+                failure = message(error)
+            elif ran_out_of_memory(error):
+                failure = f"out of memory on {maker.settings.placement.at}: {message(error)}"
+            else:
                 raise
-            failure = f"out of memory on {maker.settings.placement.at}: {message(error)}"
             return Run(
                 job.method.name, job.method.code, job.seed, job.lr or 0.0, share=job.share, diverged_at=0,
                 failure=failure,
