@@ -93,6 +93,7 @@ def test_looking_for_a_rate_leaves_no_trace() -> None:
     one, other = training(), training()
     torch.manual_seed(3)
     choice = lehr.find_rate(one, "1000steps")
+    assert choice.share <= 0.1
     assert torch.equal(weights(one), weights(other))
     assert one.optimizers[0].param_groups[0]["lr"] == 1e-6
     assert not one.optimizers[0].state

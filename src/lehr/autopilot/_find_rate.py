@@ -40,5 +40,6 @@ def find_rate(training: Training, budget: str | Budget, *, search: float = 0.1) 
     check_training("find_rate", training)
     share = check_search("find_rate", search)
     with training.untouched():
-        choice = RateSearch(training, with_end("find_rate", training.budget(budget)), share, "find_rate").run()
-    return replace(choice, spent=choice.spent + choice.begun, begun=0.0, schedule=Linear().after_warmup(WARM_UP))
+        total = with_end("find_rate", training.budget(budget))
+        choice = RateSearch(training, total, share, "find_rate", goes_on=False).run()
+    return replace(choice, begun=0.0, schedule=Linear().after_warmup(WARM_UP))

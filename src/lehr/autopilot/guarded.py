@@ -34,9 +34,9 @@ class Guarded(Policy):
     """Follows a schedule; if the loss breaks down, earlier weights are put back and the rate is divided by four.
 
     The loss has broken down when it is not finite; or when the median of the last 25 has come back up by half of what
-    it had fallen by and a tenth of the first, and three quarters of the 25 lie above all of those at the lowest median,
-    since noise with heavy tails moves a median too. A median that has not fallen after a third of the budget counts as
-    well, once. Weights at the lowest median are kept, one copy of them.
+    it had fallen by and a tenth of the first, and three quarters of the 25 lie above nearly all of those at the lowest
+    median, since noise with heavy tails moves a median too. A median that has not fallen after a third of the budget
+    counts as well, once. Weights at the lowest median are kept, one copy of them.
 
     Args:
         schedule: to follow.
@@ -56,7 +56,7 @@ class Guarded(Policy):
         self._recent: tuple[float, ...] = ()
         self._start: float | None = None
         self._lowest = math.inf
-        self._most = math.inf  # of the losses at the lowest median
+        self._most = math.inf  # of nearly all losses at the lowest median
         self._kept = False
         self._due = 0.0
         self._checked = False
@@ -94,24 +94,24 @@ class Guarded(Policy):
         now = median(self._recent)
         if self._start is None:  # what comes later is judged by it
             self._start = self._lowest = now
-            self._most = max(self._recent)
+            self._most = _upper(self._recent)
             return
         far, check = abs(self._start), not self._checked and progress >= CHECK
         self._checked = self._checked or check
         lowest = min(self._lowest, self._start)
         high = now > lowest + BACK * (self._start - lowest) + RISEN * far
-        broken = high and sorted(self._recent)[SEEN // 4] > self._most
+        broken = high and sorted(self._recent)[SEEN // 4] > self._most  # three quarters lie above nearly all of those
         if broken or (check and now >= self._start):
             self._fall(progress)
             return
         if now < self._lowest and progress >= self._due:
             self._recovery, self._due = "keep", progress + KEEP
         if now < self._lowest:
-            self._lowest, self._most = now, max(self._recent)
+            self._lowest, self._most = now, _upper(self._recent)
 
     def _fall(self, progress: float) -> None:
         before, self._level = self._level, self._level / BACK_OFF
-        self._recent, self._lowest, self._most = (), math.inf, math.inf
+        self._recent = ()
         self._recovery = "put back"
         self._history.append(Decision(progress, before, self._level, "put back"))
 
@@ -140,6 +140,11 @@ class Guarded(Policy):
 
     def __repr__(self) -> str:
         return f"Guarded({self.schedule!r})"
+
+
+def _upper(losses: Sequence[float]) -> float:
+    """What nearly all of them do not exceed: the third highest, since one or two may be leaps."""
+    return sorted(losses)[-3]
 
 
 def _decision(given: Any) -> Decision:

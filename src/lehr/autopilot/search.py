@@ -72,13 +72,15 @@ class RateSearch:
         total: the budget.
         share: of it that may be lost.
         who: the procedure that errors name.
+        goes_on: whether the main run goes on from its beginning, which is then not lost.
     """
 
-    def __init__(self, training: Training, total: Budget, share: float, who: str) -> None:
+    def __init__(self, training: Training, total: Budget, share: float, who: str, *, goes_on: bool = True) -> None:
         self._training = training
         self._total = total
         self._share = share
         self._who = who
+        self._goes_on = goes_on
         self._meter = Meter(training, total)
         self._first_loss = 0.0
         self._longest_step: float | None = None
@@ -217,7 +219,7 @@ class RateSearch:
     @property
     def _lost(self) -> float:
         """What was spent and is no part of the main run."""
-        return self._meter.spent - self._begun
+        return self._meter.spent - self._begun if self._goes_on else self._meter.spent
 
     @property
     def _start(self) -> float:
