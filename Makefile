@@ -77,5 +77,5 @@ clean:
 		hypothesis pytest pytest-benchmark pytest-xdist sybil hydra-core mlflow-skinny optuna pytorch-ignite \
 		tensorboard wandb
 	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		--constraint constraints-integrations.txt gradio_client timm trackio
+		--constraint constraints-integrations.txt gradio_client orjson timm trackio
 	touch $@

@@ -259,7 +259,7 @@ class RateSearch:
     def _schedule(self) -> Schedule:
         """Of what is left of the main run, whose warm-up has begun."""
         begun = self._begun / (self._total.total - self._lost)
-        return Linear().after_warmup((WARM_UP - begun) / (1.0 - begun))
+        return Linear().after_warmup(round((WARM_UP - begun) / (1.0 - begun), 4))
 
     def _nothing_works(self) -> str:
         """Why no rate can be told; empty if one can."""
