@@ -1,6 +1,6 @@
 """What could go otherwise on an accelerator: waiting for it, its random numbers, half precision, graphs, memory.
 
-Run there by `make accelerator`; here, on whatever device this machine has, so that the tests themselves are tried.
+Run by `make accelerator DEVICE=cuda`; `DEVICE=cpu` tries the tests themselves where there is no accelerator.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from lehr import lab
 from processes import run_ranks
 
 DEVICE = os.environ.get("LEHR_DEVICE", "cpu")
+pytestmark = pytest.mark.skipif("LEHR_DEVICE" not in os.environ, reason="made by make accelerator")
 on_cuda = pytest.mark.skipif(not DEVICE.startswith("cuda"), reason="for CUDA: LEHR_DEVICE=cuda")
 
 Batch = tuple[Tensor, Tensor]

@@ -371,7 +371,8 @@ def test_a_small_file_cannot_claim_a_large_network(tmp_path: Path) -> None:
     for name in ("theirs.pth", "expanded.pth", "old.pth"):
         with pytest.raises(ValueError, match=name):
             lehr.MLRSNet.from_published(tmp_path / name, cell="meta-test")
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**17  # kilobytes
+    # kilobytes: what one file may claim beyond its length, 64 MB, and a copy of that
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18
 
 
 def test_hostile_and_damaged_files_are_refused(tmp_path: Path) -> None:
