@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Final
 
+from lehr.tuning.first_edge import ROUNDING, fallen
+
 RISEN: Final = 0.05
 """By which share of itself the loss must rise to count as risen; less may be chance."""
 
@@ -17,10 +19,6 @@ STRIDES: Final = 14
 
 BACK: Final = 5
 """How many octaves below that to look for a step that does not raise the loss at all."""
-
-
-ROUNDING: Final = 1e-6
-"""The share of itself by which a loss in single precision may differ for no reason."""
 
 
 def longest_step(loss_at: Callable[[float], float]) -> float | None:
@@ -56,18 +54,13 @@ def longest_step(loss_at: Callable[[float], float]) -> float | None:
             break
         factor = further
     else:
-        return None if down else _fallen(seen, now)
+        if down:
+            return None
+        if max(abs(loss - now) for loss in seen.values()) <= ROUNDING * abs(now):
+            raise ValueError(f"no first step, however long, changes the loss from {now:.4g}")
+        return fallen(seen, now) or min(seen, key=seen.__getitem__)
     for octave in range(1, BACK + 1):
         step = high / 2.0**octave
         if loss_at(step) <= now and math.isfinite(now):
             return step
     return high / 2.0 ** (BACK // 2 + 1)
-
-
-def _fallen(seen: dict[float, float], now: float) -> float:
-    """The shortest step after which nearly all of the fall is over."""
-    lowest = min(seen.values())
-    fall = now - lowest
-    if max(abs(loss - now) for loss in seen.values()) <= ROUNDING * abs(now):
-        raise ValueError(f"no first step, however long, changes the loss from {now:.4g}")
-    return next(factor for factor, loss in seen.items() if loss <= lowest + RISEN * max(fall, 0.0))

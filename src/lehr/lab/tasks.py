@@ -124,16 +124,11 @@ def _letter(data: str | None) -> Task:
 
 
 def _text(path: Path) -> Task:
-    return Task(
+    return replace(
+        _tinyshakespeare(None),
         about=f"the next byte of {path.name}, a small transformer, AdamW",
         model=partial(models.CharTransformer, vocabulary=256, context=BYTES, width=128, depth=4),
         data=partial(datasets.text_file, path, BYTES),
-        loss=token_loss,
-        optimizer=_adamw,
-        metric=TOKEN_LOSS,
-        batch_size=32,
-        budget="2ep",
-        clip_norm=1.0,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 RISEN: Final = 0.05
@@ -55,12 +55,29 @@ def first_edge(loss_at: Callable[[float], float]) -> float | None:
             return between if risen(loss_at(between)) else edge
     if down:
         return None
-    lowest = min(seen.values())
-    fall = now - lowest
-    if fall <= ROUNDING * abs(now):
+    found = fallen(seen, now)
+    if found is None:
         raise ValueError(
             "no trial step changes the loss, however long: the optimizer's rate must be above 0, and loss_at must look "
             "along its step, after backward()"
         )
-    # as where a linear model can tell all examples apart: the loss only falls, and a step is long once it has fallen
+    return found
+
+
+def fallen(seen: Mapping[float, float], now: float) -> float | None:
+    """The shortest step after which the loss has fallen nearly as far as it will; None if no step changes it.
+
+    As where a linear model can tell all examples apart: the loss only falls, and a step is long once it has fallen.
+
+    Args:
+        seen: factor -> loss after a step of so many times the update, from the shortest to the longest.
+        now: the loss before.
+
+    >>> fallen({1.0: 0.9, 10.0: 0.4, 100.0: 0.3, 1000.0: 0.3}, 1.0)
+    100.0
+    """
+    lowest = min(seen.values())
+    fall = now - lowest
+    if fall <= ROUNDING * abs(now):
+        return None
     return next(factor for factor, loss in seen.items() if loss <= lowest + RISEN * fall)
