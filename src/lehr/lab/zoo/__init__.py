@@ -4,5 +4,6 @@ from lehr.lab.zoo.families import FAMILIES as FAMILIES
 from lehr.lab.zoo.family import Family as Family
 from lehr.lab.zoo.family import Member as Member
 from lehr.lab.zoo.recipe import Recipe as Recipe
+from lehr.lab.zoo.world import MemberWorld as MemberWorld
 
-__all__ = ["FAMILIES", "Family", "Member", "Recipe"]
+__all__ = ["FAMILIES", "Family", "Member", "MemberWorld", "Recipe"]

@@ -35,6 +35,66 @@ class StackRun:
     share: float = 1.0
 
 
+class Stack:
+    """Runs side by side, each with its own weights, batches and rate.
+
+    Args:
+        member: with a single optimizer, SGD or AdamW.
+        seeds: of the runs, which need not differ.
+        updates: of the longest.
+    """
+
+    def __init__(self, member: Member, seeds: Sequence[int], updates: int) -> None:
+        self._member = member
+        recipe, data = member.recipe, member.problem()
+        different = sorted(set(seeds))
+        which = self._which = torch.tensor([different.index(seed) for seed in seeds])
+        models, rows = [], []
+        for seed in different:
+            seed_everything(seed)
+            models.append(member.training(seed).modules[0])
+            wanted = updates * recipe.accumulate
+            epochs = math.ceil(wanted / (len(data.train[0]) // recipe.batch))
+            rows.append(torch.cat([epoch(len(data.train[0]), recipe.batch) for _ in range(epochs)])[:wanted])
+        model = self.model = models[0]
+        self._weights = {
+            name: torch.stack([dict(one.named_parameters())[name].detach() for one in models])[which].requires_grad_()
+            for name, _ in model.named_parameters()
+        }
+        self._buffers = {
+            name: torch.stack([dict(one.named_buffers())[name].detach() for one in models])[which]
+            for name, _ in model.named_buffers()
+        }
+        self._forward = torch.vmap(lambda w, b, x, y: member.loss(functional_call(model, (w, b), (x,)), y))
+        self._optimizer = _Optimizer(list(self._weights.values()), member)
+        self._batches, self._pairs, self._at = torch.stack(rows), data.train, 0
+
+    def backward(self) -> Tensor:
+        """The gradients of the next update, and the loss of each run."""
+        recipe, means = self._member.recipe, []
+        for _ in range(recipe.accumulate):
+            drawn = self._batches[:, self._at]
+            self._at += 1
+            x, y = self._pairs[0][drawn][self._which], self._pairs[1][drawn][self._which]
+            losses = self._forward(self._weights, self._buffers, x, y) * recipe.loss_scale
+            (losses.sum() / recipe.accumulate).backward()  # type: ignore[no-untyped-call]
+            means.append(losses.detach())
+        return torch.stack(means).mean(0)
+
+    def step(self, rates: Tensor) -> None:
+        """The update, at a rate for each run."""
+        self._optimizer.step(rates)
+
+    @torch.no_grad()
+    def error(self, index: int) -> float:
+        """The validation error of a run now; infinite if it diverged."""
+        weights, buffers = ({k: v[index] for k, v in part.items()} for part in (self._weights, self._buffers))
+        self.model.eval()
+        error = self._member.mean_error(lambda x: functional_call(self.model, (weights, buffers), (x,)), "validation")
+        self.model.train()
+        return error if math.isfinite(error) else math.inf
+
+
 def train_stack(member: Member, runs: Sequence[StackRun], updates: int) -> list[float]:
     """The validation error of each run at its end; infinite for one that diverged.
 
@@ -43,54 +103,20 @@ def train_stack(member: Member, runs: Sequence[StackRun], updates: int) -> list[
         runs: to make side by side.
         updates: of a run whose share is 1.
     """
-    seeds = sorted({run.seed for run in runs})
-    which = torch.tensor([seeds.index(run.seed) for run in runs])
-    recipe, data = member.recipe, member.problem()
-    models, rows = [], []
-    for seed in seeds:
-        seed_everything(seed)
-        models.append(member.training(seed).modules[0])
-        wanted = updates * recipe.accumulate
-        epochs = math.ceil(wanted / (len(data.train[0]) // recipe.batch))
-        rows.append(torch.cat([epoch(len(data.train[0]), recipe.batch) for _ in range(epochs)])[:wanted])
-    model = models[0]
-    weights = {
-        name: torch.stack([dict(one.named_parameters())[name].detach() for one in models])[which].requires_grad_()
-        for name, _ in model.named_parameters()
-    }
-    buffers = {
-        name: torch.stack([dict(one.named_buffers())[name].detach() for one in models])[which]
-        for name, _ in model.named_buffers()
-    }
-    forward = torch.vmap(lambda w, b, x, y: member.loss(functional_call(model, (w, b), (x,)), y))
-    optimizer = _Optimizer(list(weights.values()), member)
+    stack = Stack(member, [run.seed for run in runs], updates)
     lengths = [round(updates * run.share) for run in runs]
     errors = [math.inf] * len(runs)
-    batches = torch.stack(rows)
     for update in range(updates):
-        for part in range(recipe.accumulate):
-            drawn = batches[:, update * recipe.accumulate + part]
-            x, y = data.train[0][drawn][which], data.train[1][drawn][which]
-            losses = forward(weights, buffers, x, y)
-            (losses.sum() * (recipe.loss_scale / recipe.accumulate)).backward()  # type: ignore[no-untyped-call]
+        stack.backward()
         rates = [
             run.rate * run.schedule(update / length) if update < length else 0.0
             for run, length in zip(runs, lengths, strict=True)
         ]
-        optimizer.step(torch.tensor(rates))
+        stack.step(torch.tensor(rates))
         for index, length in enumerate(lengths):
             if length == update + 1:
-                mine = ({name: value[index] for name, value in part.items()} for part in (weights, buffers))
-                errors[index] = _evaluate(member, model, *mine)
+                errors[index] = stack.error(index)
     return errors
-
-
-@torch.no_grad()
-def _evaluate(member: Member, model: torch.nn.Module, weights: dict[str, Tensor], buffers: dict[str, Tensor]) -> float:
-    model.eval()
-    error = member.mean_error(lambda x: functional_call(model, (weights, buffers), (x,)), "validation")
-    model.train()
-    return error if math.isfinite(error) else math.inf
 
 
 class _Optimizer:
