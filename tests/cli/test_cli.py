@@ -335,9 +335,26 @@ def test_meta_train_writes_weights_that_load(
     assert learned.header["gamma"] == "0.1"
 
 
+def test_meta_train_evolves_the_learned_schedule(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from lehr import LearnedSchedule
+
+    path = tmp_path / "learned.safetensors"
+    arguments = ("--updates", "8", "--generations", "2", "--pairs", "1", "--first", "pretrained", "--out", str(path))
+    assert lehr(monkeypatch, "meta-train", "--policy", "learned", "--task", "digits,zoo/mlp/1", *arguments) == 0
+    assert "factor of the edge while the loss stands still" in capsys.readouterr().out
+    learned = LearnedSchedule.load(path)
+    assert learned.header["tasks"] == ["digits", "zoo/mlp/1"]
+    assert learned.header["updates of a run"] == [2, 4, 8]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("--policy", "cosine"), "--policy must be mlrsnet or learned"),
+        (("--policy", "learned", "--inner", "sgd"), "--inner is for --policy mlrsnet"),
+        (("--pairs", "3"), "--pairs is for --policy learned"),
         (("--out", "learned.pt"), "must end in .safetensors"),
         (("--inner", "lion"), "--inner must be one of sgd, momentum, adamw"),
         (("--order", "third"), "--order must be first or second"),

@@ -8,6 +8,7 @@ from rich.table import Table
 from lehr import lab
 from lehr.lab.networks import NETWORKS
 from lehr.lab.tasks import IMAGES
+from lehr.lab.zoo import FAMILIES
 
 
 def tasks() -> None:
@@ -26,5 +27,6 @@ def tasks() -> None:
     console.print(networks)
     console.print(
         "Your own: --task path/to/file.py:make_task, a function that returns a lehr.lab.Task or lehr.lab.TrainingTask; "
-        "that file's code is run. Any text file, --task book.txt, is a task too: to foretell its next byte."
+        "that file's code is run. Any text file, --task book.txt, is a task too: to foretell its next byte. So are the "
+        "small trainings of the zoo, --task zoo/gru/3; its families are " + ", ".join(FAMILIES) + "."
     )

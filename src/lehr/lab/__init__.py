@@ -34,6 +34,7 @@ from lehr.lab.statistics import Summary as Summary
 from lehr.lab.suite import run_comparison as run_comparison
 from lehr.lab.task import Task as Task
 from lehr.lab.task_folder import tasks_in as tasks_in
+from lehr.lab.task_world import world as world
 from lehr.lab.tasks import TASKS as TASKS
 from lehr.lab.tasks import load_task as load_task
 from lehr.lab.training_task import TrainingTask as TrainingTask
@@ -75,5 +76,6 @@ __all__ = [
     "tasks_in",
     "train",
     "verdict",
+    "world",
     "write_report",
 ]

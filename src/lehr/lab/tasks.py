@@ -28,6 +28,7 @@ from lehr.lab.placement import AUTO, Placement
 from lehr.lab.seeds import seed_everything
 from lehr.lab.sources import sources
 from lehr.lab.task import Task
+from lehr.lab.zoo import find_family
 
 
 def _sgd(lr: float, weight_decay: float = 5e-4) -> Callable[[nn.Module], torch.optim.Optimizer]:
@@ -166,8 +167,8 @@ def load_task(name: str, data: str | None = None) -> Trainable:
     """The task of that name, or the one that a function in a user's file makes.
 
     Args:
-        name: a name from `TASKS`, also with a network as in `cifar10/resnet18`; `path/to/file.py:function`; or a text
-            file, whose bytes are then foretold.
+        name: a name from `TASKS`, also with a network as in `cifar10/resnet18`; a training of the zoo, as `zoo/gru/3`;
+            `path/to/file.py:function`; or a text file, whose bytes are then foretold.
         data: the folder to look for data in, if not the usual ones.
 
     Raises:
@@ -176,6 +177,10 @@ def load_task(name: str, data: str | None = None) -> Trainable:
     if name in TASKS:
         return TASKS[name](data)
     base, _, chosen = name.partition("/")
+    if (found := find_family(name)) is not None:
+        if data is not None:
+            raise ValueError(f"--data is not for {name}: the zoo looks for its data where LEHR_DATA says")
+        return found[0].task(found[1])
     if base == "image-folder" and chosen and ":" not in name:
         return image_folder(data, chosen)
     if base in IMAGES and chosen and ":" not in name:
@@ -191,8 +196,8 @@ def load_task(name: str, data: str | None = None) -> Trainable:
         raise ValueError(f"--task {name} names a file; add the function that makes the task, as in {name}:make_task")
     if not path.endswith(".py"):
         raise ValueError(
-            f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, path/to/file.py:make_task, or "
-            "a text file"
+            f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, zoo/FAMILY/NUMBER, "
+            "path/to/file.py:make_task, or a text file"
         )
     task = told(f"{function} of {path}", _function_in(Path(path), function))
     if not isinstance(task, Trainable):

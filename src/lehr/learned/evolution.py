@@ -39,6 +39,10 @@ class Variant:
         schedule: at its start, a fresh one for each run.
         seed: of initial weights and data order.
         rate: the optimizer's own, which the schedule multiplies.
+
+    >>> variant = Variant(LearnedSchedule.pretrained(), seed=3, rate=0.5)
+    >>> variant.rate
+    0.5
     """
 
     schedule: LearnedSchedule
@@ -47,7 +51,14 @@ class Variant:
 
 
 class World(Protocol):
-    """A training from which schedules learn, made anew from any seed."""
+    """A training from which schedules learn, made anew from any seed; `lehr.lab.world(task)` makes one.
+
+    >>> class Bowl:
+    ...     name = "bowl"
+    ...     def edge(self, seed): return 1.0
+    ...     def judge(self, variants, updates): return [(variant.rate - 0.5) ** 2 for variant in variants]
+    >>> world: World = Bowl()
+    """
 
     @property
     def name(self) -> str:
@@ -71,6 +82,15 @@ class Generation:
         updates: of its runs.
         median: of what they came to; infinite if most failed.
         failed: how many did.
+
+    >>> told = []
+    >>> class Bowl:
+    ...     name = "bowl"
+    ...     def edge(self, seed): return 1.0
+    ...     def judge(self, variants, updates): return [variant.rate for variant in variants]
+    >>> _ = evolve([Bowl()], generations=1, pairs=1, octaves=0.0, report=told.append)
+    >>> told[0].median, told[0].failed
+    (1.0, 0)
     """
 
     number: int

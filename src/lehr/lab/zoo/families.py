@@ -170,6 +170,9 @@ def _pretrained_weights() -> tuple[tuple[str, Tensor], ...]:
     return tuple((name, value) for name, value in weights.items() if not name.startswith("10."))
 
 
+LONGEST_NUMBER: Final = 9
+"""Digits of the number of a member."""
+
 FAMILIES: Final[dict[str, Family]] = {
     family.name: family
     for family in (
@@ -198,3 +201,24 @@ FAMILIES: Final[dict[str, Family]] = {
     )
 }  # fmt: skip
 """The families by name, those to develop on first."""
+
+
+def find_family(name: str) -> tuple[Family, int] | None:
+    """The family and the number that a task's name such as "zoo/gru/3" means; None if it is none of the zoo's.
+
+    Raises:
+        ValueError: if there is no such family, or no number.
+
+    >>> family, number = find_family("zoo/mlp/3")
+    >>> family.name, number
+    ('mlp', 3)
+    """
+    zoo, _, rest = name.partition("/")
+    if zoo != "zoo":
+        return None
+    family, _, number = rest.partition("/")
+    if family not in FAMILIES:
+        raise ValueError(f"{name}: the zoo has no family {family!r}; it has {', '.join(FAMILIES)}")
+    if not (number.isascii() and number.isdecimal() and len(number) <= LONGEST_NUMBER):
+        raise ValueError(f"{name} needs a number of at most {LONGEST_NUMBER} digits, such as zoo/{family}/3")
+    return FAMILIES[family], int(number)
