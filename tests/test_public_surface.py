@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import lehr
-from lehr.scheduler import History
 from lehr import lab
+from lehr.scheduler import History
 
 ROOT = Path(__file__).parents[1]
 
