@@ -49,6 +49,7 @@ bench: .venv/installed-dev
 	$(BIN)/python bench/freezing.py
 	$(BIN)/python bench/looking.py
 	$(BIN)/python bench/learned.py
+	$(BIN)/python bench/long_run.py
 	$(BIN)/python bench/training.py
 
 docs: .venv/installed-dev
