@@ -164,7 +164,7 @@ class SchedulerState:
         return cls(
             ClockState.read(given["clock"]), given["policy"], factors, _tail(fields, len(run.base_lrs)),
             pending.whole("updates", high=10**9),
-            None if pending.any("observed") is None else pending.number("observed", 0.0, 1e18),
+            pending.number_or_none("observed", 0.0, 1e18),
             None if fields.any("fallback") is None else fields.table("fallback"), run,
         )  # fmt: skip
 
