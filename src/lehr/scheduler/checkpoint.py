@@ -14,7 +14,7 @@ from lehr.policy import Follow, Moment, Policy
 from lehr.scheduler import finishing
 from lehr.scheduler.inputs import as_factors
 from lehr.scheduler.param_groups import Factors, numbers
-from lehr.state.reading import Fields
+from lehr.state.reading import Fields, shown
 
 Difference = Literal["curve", "budget", "groups", "base_lrs"]
 
@@ -22,6 +22,9 @@ DIFFERENCES: Final[tuple[Difference, ...]] = ("curve", "budget", "groups", "base
 
 MOST_GROUPS: Final = 1_000_000
 """No optimizer has more."""
+
+MOST_OBSERVED: Final = 1e40
+"""Samples or tokens before an update; the sum of a few that are as many as `observe` takes."""
 
 LARGEST_RATE: Final = 3.4e38
 """Larger ones are infinite in single precision."""
@@ -40,8 +43,11 @@ def accepted(accept: str | Collection[str]) -> set[str]:
     """What may differ, as a set.
 
     Raises:
+        TypeError: if it is no name, nor several.
         ValueError: if something is named that a checkpoint does not tell.
     """
+    if not isinstance(accept, Collection):
+        raise TypeError(f"accept must be a list of names out of {', '.join(DIFFERENCES)}; got {shown(accept)}")
     names = {accept} if isinstance(accept, str) else set(accept)
     if unknown := names - set(DIFFERENCES):
         raise ValueError(f"accept takes {', '.join(DIFFERENCES)}; got {', '.join(map(repr, sorted(unknown, key=str)))}")
@@ -164,7 +170,7 @@ class SchedulerState:
         return cls(
             ClockState.read(given["clock"]), given["policy"], factors, _tail(fields, len(run.base_lrs)),
             pending.whole("updates", high=10**9),
-            pending.number_or_none("observed", 0.0, 1e18),
+            pending.number_or_none("observed", 0.0, MOST_OBSERVED),
             None if fields.any("fallback") is None else fields.table("fallback"), run,
         )  # fmt: skip
 

@@ -120,7 +120,7 @@ class Scheduler(LRScheduler):
         accept: str | Collection[str] = (),
     ) -> None:
         optimizers, self.modules = drivers_of(optimizer)
-        check_arguments(budget, count, agree_every)
+        check_arguments(budget, count, agree_every, now, {} if also is None else also)
         accepted(accept)
         last_words.arrive()
         self.optimizer = optimizers[0]
