@@ -7,7 +7,7 @@ import gc
 import math
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -850,3 +850,30 @@ def test_a_group_that_is_added_to_the_first_of_two_optimizers_is_in_nobodys_plac
     second.add_param_group({"params": [torch.zeros(1, requires_grad=True)], "lr": 0.4})
     scheduler.rescale([1.0, 3.0, 2.0, 4.0])  # those of the new group, too
     assert scheduler.base_lrs == [1.0, 3.0, 2.0, 4.0]
+
+
+class Verbose(lehr.Policy):
+    """Refuses whatever it is given, at length."""
+
+    def factors(self, moment: lehr.Moment) -> float:
+        return 1.0
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        raise ValueError("x" * 10**6)
+
+    def __repr__(self) -> str:
+        return "Verbose()"
+
+
+def test_what_somebody_else_says_is_passed_on_in_part() -> None:
+    state = Scheduler(sgd(), Verbose(), STEP).state_dict()
+    with pytest.raises(ValueError, match=r"^Verbose\(\) refuses its part of the checkpoint: ValueError: x{900,1000}$"):
+        Scheduler(sgd(), Verbose(), STEP).load_state_dict(state)
+
+
+def test_what_was_observed_belongs_to_a_budget_that_counts_it() -> None:
+    scheduler = Scheduler(sgd(), Linear(), Budget(steps=4))
+    state = scheduler.state_dict()
+    state["pending"]["observed"] = 3.0
+    with pytest.raises(ValueError, match="observed must be None, since steps are the budget; got 3.0"):
+        scheduler.load_state_dict(state)
