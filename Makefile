@@ -40,7 +40,7 @@ check: .venv/installed-dev
 
 # Every policy, killed two hundred times in all, must end with the weights of a run that was never killed.
 kill: .venv/installed-dev
-	LEHR_KILLS=200 $(BIN)/python -m pytest -q tests/state/test_kills.py tests/lab/test_suite.py
+	LEHR_KILLS=200 $(BIN)/python -m pytest -q tests/state/test_kills.py tests/lab/test_suite.py tests/lab/test_ranks.py
 
 bench: .venv/installed-dev
 	$(BIN)/python bench/scheduler_step.py
@@ -49,6 +49,7 @@ bench: .venv/installed-dev
 	$(BIN)/python bench/freezing.py
 	$(BIN)/python bench/looking.py
 	$(BIN)/python bench/learned.py
+	$(BIN)/python bench/long_run.py
 	$(BIN)/python bench/training.py
 
 docs: .venv/installed-dev

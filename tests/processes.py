@@ -9,7 +9,7 @@ from pathlib import Path
 import torch.multiprocessing as mp
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "torch._dynamo", "lehr"])
+CONTEXT.set_forkserver_preload(["torch", "torch._dynamo", "lehr.lab.launch"])
 
 
 def run_ranks(work: Callable[[int, str], None], folder: Path, ranks: int) -> None:

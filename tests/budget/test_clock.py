@@ -271,6 +271,15 @@ def test_readings_that_are_no_time_are_refused(reading: object) -> None:
         clock.start()
 
 
+def test_a_clock_that_jumps_beyond_all_time_is_refused() -> None:
+    watch = Watch()
+    clock = Clock(Budget(seconds=100), now=watch)
+    clock.start()
+    watch.time = 1e300
+    with pytest.raises(ValueError, match=r"now must be a clock in seconds, but between .* and 1e\+300 lies no time"):
+        clock.tick()
+
+
 @pytest.mark.parametrize("agreed", [math.nan, 0.0, -5.0])
 def test_an_agreement_takes_nothing_back(agreed: float) -> None:
     answers = iter([10.0, agreed])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,8 +20,14 @@ EXAMPLES = int(os.environ.get("LEHR_FUZZ", "10"))
 
 DEEPEST = 8
 
+CLEAR = Path("/proc/self/clear_refs")
+"""Where Linux takes it that a process's peak of memory begins anew."""
+
+SEARCHING = EXAMPLES >= 100
+"""Whether this is a search and no test."""
+
 fuzzed = settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=EXAMPLES < 100,
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize=not SEARCHING,
     phases=[Phase.generate, Phase.shrink],
 )  # fmt: skip
 
@@ -83,8 +93,29 @@ def spoil(state: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
         elif kind == "swap":
             holder[last] = deepcopy(_at(state, _one_of(options, data)))
         else:
-            value = _one_of(VALUES, data)  # made anew each time, since the next change may change it
-            holder[last] = _deep() if value is _deep else deepcopy(value)
+            holder[last] = made(_one_of(VALUES, data))
+    return spoilt
+
+
+def made(value: Any) -> Any:
+    """One of the values, made anew each time, since a next change may change it."""
+    return value() if value is _deep else deepcopy(value)
+
+
+def replaced(state: dict[str, Any]) -> Iterator[Callable[[], dict[str, Any]]]:
+    """How to make the state with one thing replaced: every thing in turn, by every value."""
+    for value in VALUES:
+        for place in places(state):
+            yield partial(_replaced, state, place, value)
+
+
+def _replaced(state: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    spoilt = deepcopy(state)
+    *way, last = place
+    holder = spoilt
+    for key in way:
+        holder = holder[key]
+    holder[last] = made(value)
     return spoilt
 
 
@@ -150,8 +181,24 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other or (one != one and other != other))
 
 
-def peak() -> int:
-    """The most memory that this process has had, in megabytes."""
-    import resource
+@contextmanager
+def bounded(megabytes: int, seconds: float = 5.0) -> Iterator[None]:
+    """A context that fails if what is in it takes more memory at any time than there was before, or too long.
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    The peak is set back first and seconds are the processor's, so neither what ran before nor what runs beside matters,
+    and what fails once fails again.
+    """
+    CLEAR.write_text("5")
+    before, began = _memory("VmRSS"), time.process_time()
+    try:
+        yield
+    finally:  # a refusal must not take more either
+        took, grown = time.process_time() - began, _memory("VmHWM") - before
+        assert grown < megabytes, f"{grown} MB"
+        assert took < seconds, f"{took:.1f} s"
+
+
+def _memory(kind: str) -> int:
+    """Resident megabytes of this process, now (VmRSS) or at the most since the peak was set back (VmHWM)."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(kind))
+    return int(line.split()[1]) // 1024

@@ -77,11 +77,11 @@ def test_numbers(arguments: dict[str, float], share: float) -> None:
     ids=["blanks", "only blanks", "exponents", "digits", "signs", "letters"],
 )
 def test_long_texts_return_at_once(text: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError, match=r"budget|Budget") as error:
         Budget.parse(text)
     one_sentence(error.value)
-    assert time.perf_counter() - begin < 5.0
+    assert time.process_time() - begin < 5.0
 
 
 def test_many_blanks_between_are_one() -> None:

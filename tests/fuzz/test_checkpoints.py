@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from copy import deepcopy
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 import lehr
 from contract.policies import POLICIES
 from contract.training import STEPS, Run
-from fuzz.mutations import fuzzed, peak, same, spoil
+from fuzz.mutations import SEARCHING, bounded, fuzzed, replaced, same, spoil
 
 BUDGETS = {
     "steps": lehr.Budget(steps=STEPS),
@@ -57,17 +58,12 @@ def without_time(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, "clock": {name: value for name, value in state["clock"].items() if name != "elapsed"}}
 
 
-@pytest.mark.filterwarnings("ignore::lehr.BudgetWarning")
-@pytest.mark.parametrize("policy", POLICIES)
-@fuzzed
-@given(st.data())
-def test_a_spoilt_checkpoint_is_refused_or_gives_rates(policy: str, data: st.DataObject) -> None:
-    made = subject(policy, data.draw(st.sampled_from(list(BUDGETS))), finishing=data.draw(st.booleans()))
-    scheduler, start = made.run.scheduler, peak()
-    spoilt: Any = spoil(made.state, data)
+def check_refused_or_gives_rates(made: Subject, spoilt: Any) -> None:
+    scheduler = made.run.scheduler
     before, weights, rates = deepcopy(scheduler.state_dict()), made.run.weights(), scheduler.get_last_lr()
     try:
-        scheduler.load_state_dict(spoilt)
+        with bounded(megabytes=256):
+            scheduler.load_state_dict(spoilt)
     except ValueError as refusal:
         check_sentence(refusal)
         assert same(without_time(scheduler.state_dict()), without_time(before))
@@ -76,12 +72,29 @@ def test_a_spoilt_checkpoint_is_refused_or_gives_rates(policy: str, data: st.Dat
     else:
         made.run.rates.clear()
         try:
-            made.run.run(3)
+            with bounded(megabytes=256):
+                made.run.run(3)
         finally:
             given = [*made.run.rates, scheduler.get_last_lr()]
             assert all(math.isfinite(rate) and rate >= 0.0 for row in given for rate in row)
             made.begin_again()
-    assert peak() - start < 256
+
+
+@pytest.mark.filterwarnings("ignore::lehr.BudgetWarning")
+@pytest.mark.parametrize("policy", POLICIES)
+@fuzzed
+@given(st.data())
+def test_a_spoilt_checkpoint_is_refused_or_gives_rates(policy: str, data: st.DataObject) -> None:
+    made = subject(policy, data.draw(st.sampled_from(list(BUDGETS))), finishing=data.draw(st.booleans()))
+    check_refused_or_gives_rates(made, spoil(made.state, data))
+
+
+@pytest.mark.filterwarnings("ignore::lehr.BudgetWarning")
+@pytest.mark.parametrize("policy", POLICIES)
+def test_each_part_replaced_by_each_odd_value(policy: str) -> None:
+    made = subject(policy, "seconds", finishing=True)
+    for spoilt in islice(replaced(made.state), 0, None, 1 if SEARCHING else 97):
+        check_refused_or_gives_rates(made, spoilt())
 
 
 @pytest.mark.parametrize("whole", [None, 3, "state", [], {}, [1, 2], {"clock": {}}, object()])
@@ -91,3 +104,13 @@ def test_what_is_no_state_at_all_is_refused(whole: Any) -> None:
     with pytest.raises(ValueError, match="checkpoint"):
         made.run.scheduler.load_state_dict(whole)
     assert same(made.run.scheduler.state_dict(), before)
+
+
+def test_memory_taken_for_a_moment_is_seen_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="MB"), bounded(megabytes=64):
+            torch.ones(2**25)
+    with pytest.raises(AssertionError, match=" s"), bounded(megabytes=64, seconds=0.0):
+        torch.ones(1)
+    with bounded(megabytes=64):
+        torch.ones(2**10)

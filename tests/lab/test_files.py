@@ -75,10 +75,10 @@ def test_a_hostile_run_with_a_right_checksum_is_refused(tmp_path: Path, change: 
 def test_files_of_other_versions_are_told_apart(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text('{"format": 1, "setting": {}, "environment": {}, "run": {}}')
-    with pytest.raises(ValueError, match=r"an older version of lehr \(format 1; this one has 4\)"):
+    with pytest.raises(ValueError, match=r"an older version of lehr \(format 1; this one has 5\)"):
         read_run(path, SETTING, JOB)
     write_run(path, run("linear", 0, 0.9), SETTING)
-    path.write_text(path.read_text().replace('"format": 4', '"format": 5'))
+    path.write_text(path.read_text().replace('"format": 5', '"format": 6'))
     with pytest.raises(ValueError, match="a newer version of lehr"):
         read_run(path, SETTING, JOB)
 

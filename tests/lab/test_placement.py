@@ -129,8 +129,11 @@ def test_what_counts_as_memory_that_runs_out() -> None:
 def test_processes_share_the_devices(tmp_path: Path) -> None:
     """Two numbers of the CPU stand for two accelerators; each run says where it was."""
     (tmp_path / "mine.py").write_text(
-        "import torch\nfrom dataclasses import replace\nfrom lehr import lab\n\n"
-        "def model():\n    raise torch.OutOfMemoryError('full')\n\n"
+        "import os, time, torch\nfrom dataclasses import replace\nfrom pathlib import Path\nfrom lehr import lab\n\n"
+        "def model():  # waits for the other process, or one of them could make both runs\n"
+        "    here, end = Path(__file__).parent, time.monotonic() + 60\n    (here / f'{os.getpid()}.here').touch()\n"
+        "    while len(list(here.glob('*.here'))) < 2 and time.monotonic() < end:\n        time.sleep(0.02)\n"
+        "    raise torch.OutOfMemoryError('full')\n\n"
         "def make_task():\n    return replace(lab.load_task('digits'), model=model)\n"
     )
     name = f"{tmp_path / 'mine.py'}:make_task"

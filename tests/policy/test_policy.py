@@ -47,5 +47,5 @@ def test_only_schedules_are_followed() -> None:
         Follow()
     with pytest.raises(TypeError, match="Follow takes"):
         Follow("linear")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="expected a schedule"):
+    with pytest.raises(TypeError, match="policy must be a schedule"):
         Plateau() * "linear"  # type: ignore[operator]

@@ -7,6 +7,7 @@ import gc
 import math
 import warnings
 import weakref
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -56,8 +57,8 @@ def test_update_k_uses_the_factor_at_k_over_total() -> None:
             TypeError,
             "optimizer must be a lehr.Training, a torch.optim.Optimizer, or several; got object",
         ),
-        ((sgd(), "linear", Budget(steps=1)), TypeError, "expected a schedule, a policy or a list of schedules"),
-        ((sgd(), [], Budget(steps=1)), TypeError, "expected a schedule"),
+        ((sgd(), "linear", Budget(steps=1)), TypeError, "Scheduler: policy must be a schedule .parse_schedule reads"),
+        ((sgd(), [], Budget(steps=1)), TypeError, "Scheduler: policy must be a schedule"),
         ((sgd(), Linear(), 100), TypeError, r"budget must be a lehr.Budget, such as Budget\(steps=1000\); got 100"),
         ((sgd(), [Linear(), Linear()], Budget(steps=1)), ValueError, "2 schedules for 1 parameter groups"),
     ],
@@ -78,10 +79,66 @@ def test_bad_names() -> None:
         Scheduler(sgd(), Linear(), Budget(steps=1), also={"nesterov": Linear()})
     with pytest.raises(ValueError, match="also cannot hold lr"):
         Scheduler(sgd(), Linear(), Budget(steps=1), also={"lr": Linear()})
-    with pytest.raises(TypeError, match=r"also\['momentum'\] must be a schedule|expected a schedule"):
+    with pytest.raises(TypeError, match=r"also\['momentum'\] must be a schedule"):
         Scheduler(sgd(), Linear(), Budget(steps=1), also={"momentum": "linear"})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="takes no epoch"):
         Scheduler(sgd(), Linear(), Budget(steps=1)).step(3)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: Scheduler(sgd(), Linear(), STEP, also=[("momentum", Linear())]), TypeError, "also must be a dict"),
+        (lambda: Scheduler(sgd(), Linear(), STEP, now=3.0), TypeError, "now must be a function that gives seconds"),
+        (lambda: Scheduler(sgd(), Linear(), STEP, accept=3), TypeError, "accept must be a list of names"),
+        (lambda: Scheduler(sgd(), Linear(), STEP).load_state_dict({}, accept=3), ValueError, "no clock, policy"),
+        (lambda: Scheduler(sgd(), Linear(), STEP).rebudget("9ep", how="jump"), TypeError, "rebudget: budget must be a"),
+        (lambda: Scheduler(sgd(), Linear(), STEP).finish_by("9ep"), TypeError, "finish_by: left must be a lehr.Budget"),
+        (lambda: Scheduler(sgd(), Linear(), STEP).finish_by(STEP, "Linear()"), TypeError, "shape must be a schedule"),
+        (lambda: Scheduler(sgd(), Linear(), Budget(samples=1)).observe(samples=1e31), ValueError, "at most 1e.30"),
+        (lambda: look("far"), ValueError, "loss_at must give one real number; at the factor 0 it gave 'far'"),
+        (lambda: look(torch.zeros(2)), ValueError, "loss_at must give one real number"),
+    ],
+)  # fmt: skip
+def test_arguments_of_another_kind(call: Callable[[], object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+STEP = Budget(steps=1)
+
+
+def look(answer: object) -> None:
+    Scheduler(sgd(), lehr.LRTuner(), STEP).observe(loss=1.0, loss_at=lambda factor: answer)  # type: ignore[arg-type, return-value]
+
+
+def test_losses_along_the_step_may_have_a_graph() -> None:
+    weight = torch.tensor(0.1, requires_grad=True)
+    scheduler = Scheduler(sgd(), lehr.LRTuner(), STEP)
+    scheduler.observe(loss=1.0, loss_at=lambda factor: (1.0 - factor * weight) ** 2)
+    assert scheduler.get_last_lr()[0] > 0.0
+
+
+@pytest.mark.filterwarnings("ignore:the budget of 9:lehr.BudgetWarning")
+@pytest.mark.parametrize("budget", [Budget(samples=9), Budget(seconds=9), Budget.every(seconds=9)])
+def test_however_far_a_run_has_come_its_checkpoint_loads(budget: Budget) -> None:
+    time = [0.0]
+    scheduler = Scheduler(sgd(), lehr.WarmRestarts(), budget, now=lambda: time[0])
+
+    def update(amount: float) -> None:
+        scheduler.observe(samples=amount)
+        scheduler.optimizer.step()
+        time[0] += amount
+        scheduler.step()
+
+    for _ in range(2):
+        update(1e12)
+    state = scheduler.state_dict()
+    scheduler.load_state_dict(state)
+    with pytest.raises(ValueError, match="times the budget of"):
+        update(1e29)
+    assert 1e11 < scheduler.progress < 1e12
+    scheduler.load_state_dict(state)
 
 
 class TestCounting:
@@ -793,3 +850,30 @@ def test_a_group_that_is_added_to_the_first_of_two_optimizers_is_in_nobodys_plac
     second.add_param_group({"params": [torch.zeros(1, requires_grad=True)], "lr": 0.4})
     scheduler.rescale([1.0, 3.0, 2.0, 4.0])  # those of the new group, too
     assert scheduler.base_lrs == [1.0, 3.0, 2.0, 4.0]
+
+
+class Verbose(lehr.Policy):
+    """Refuses whatever it is given, at length."""
+
+    def factors(self, moment: lehr.Moment) -> float:
+        return 1.0
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        raise ValueError("x" * 10**6)
+
+    def __repr__(self) -> str:
+        return "Verbose()"
+
+
+def test_what_somebody_else_says_is_passed_on_in_part() -> None:
+    state = Scheduler(sgd(), Verbose(), STEP).state_dict()
+    with pytest.raises(ValueError, match=r"^Verbose\(\) refuses its part of the checkpoint: ValueError: x{900,1000}$"):
+        Scheduler(sgd(), Verbose(), STEP).load_state_dict(state)
+
+
+def test_what_was_observed_belongs_to_a_budget_that_counts_it() -> None:
+    scheduler = Scheduler(sgd(), Linear(), Budget(steps=4))
+    state = scheduler.state_dict()
+    state["pending"]["observed"] = 3.0
+    with pytest.raises(ValueError, match="observed must be None, since steps are the budget; got 3.0"):
+        scheduler.load_state_dict(state)

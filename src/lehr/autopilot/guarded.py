@@ -128,10 +128,8 @@ class Guarded(Policy):
         if not isinstance(falls, list | tuple) or len(falls) > MOST:
             raise fields.error("falls", f"a list of at most {MOST:,} falls", falls)
         history = [_decision(one) for one in falls]
-        start = None if fields.any("start") is None else fields.number("start")
-        lowest, most = (
-            math.inf if fields.any(name) == math.inf else fields.number(name) for name in ("lowest", "most")
-        )
+        start = fields.number_or_none("start")
+        lowest, most = (fields.number_or(math.inf, name) for name in ("lowest", "most"))
         recent, level = fields.numbers("recent", SEEN), fields.number("level", 0.0, 1.0)
         kept, due, checked = fields.flag("kept"), fields.number("due", 0.0), fields.flag("checked")
         self._level, self._recent, self._start, self._lowest = level, recent, start, lowest

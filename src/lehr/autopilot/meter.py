@@ -99,6 +99,6 @@ class Meter:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         fields = Fields("the checkpoint's search", state)
-        each = None if fields.any("each") is None else fields.number("each", 0.0)
+        each = fields.number_or_none("each", 0.0)
         self._earlier, self._clock = fields.number("spent", 0.0), Clock(self._total, time.monotonic, ranks.of_first)
         self.each = each

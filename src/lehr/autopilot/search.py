@@ -317,7 +317,7 @@ class RateSearch:
         if not isinstance(given, list | tuple) or len(given) > MOST:
             raise fields.error("trials", f"a list of at most {MOST} trials", given)
         trials = [_trial_in(one) for one in given]
-        longest = None if fields.any("longest_step") is None else fields.number("longest_step", 0.0)
+        longest = fields.number_or_none("longest_step", 0.0)
         first, fork, begun = (fields.number(name) for name in ("first_loss", "fork_loss", "begun"))
         forked, length, finished = fields.flag("forked"), fields.whole("length"), fields.flag("finished")
         untrained = None
@@ -333,7 +333,7 @@ def _trial_in(given: Any) -> Trial:
     fields = Fields("the checkpoint's trial", given)
     if (ending := fields.text("ending")) not in get_args(Ending):
         raise fields.error("ending", f"one of {', '.join(get_args(Ending))}", ending)
-    loss = math.inf if fields.any("loss") == math.inf else fields.number("loss")
+    loss = fields.number_or(math.inf, "loss")
     return Trial(fields.number("rate", 0.0), fields.whole("updates"), loss, cast("Ending", ending))
 
 

@@ -10,8 +10,9 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Literal
 
+from lehr._numbers import shown
 from lehr.budget.budget import Budget
-from lehr.budget.clock_state import ClockState, progress_at
+from lehr.budget.clock_state import FARTHEST, ClockState, progress_at
 from lehr.budget.stopwatch import Stopwatch
 
 Rebudgeting = Literal["continue", "jump"]
@@ -103,10 +104,12 @@ class Clock:
             amount: samples or tokens they used, if that is known better than by what an update uses.
 
         Raises:
-            ValueError: if the budget counts samples or tokens and nobody said how many.
+            ValueError: if the budget counts samples or tokens and nobody said how many, or far more is spent at once
+                than there ever was.
         """
         self._watch.start()
         if amount is not None:
+            self._check_reach(self.spent + amount)
             self.spent += amount
         elif self._each is not None:
             self.spent += self._each * updates
@@ -145,8 +148,11 @@ class Clock:
                 spreads the rest of the curve over the rest of the new budget.
 
         Raises:
+            TypeError: if `budget` is none.
             ValueError: if the new budget counts something else, or `how` is neither.
         """
+        if not isinstance(budget, Budget):
+            raise TypeError(f"rebudget: budget must be a lehr.Budget, such as Budget(steps=1000); got {shown(budget)}")
         if budget.counted != self.budget.counted:
             raise ValueError(
                 f"rebudget: budget counts {budget.unit}, but this run has spent {self.budget.unit}; "
@@ -172,7 +178,7 @@ class Clock:
             ValueError: if `left` has no end, or the budget is spent already.
         """
         if not isinstance(left, Budget):
-            raise TypeError(f"finish_by: left must be a lehr.Budget, such as Budget(seconds=600); got {left!r}")
+            raise TypeError(f"finish_by: left must be a lehr.Budget, such as Budget(seconds=600); got {shown(left)}")
         if left.endless:
             raise ValueError(f"finish_by: left must have an end; got {left!r}")
         if self.finished:
@@ -195,7 +201,16 @@ class Clock:
     def _meet(self) -> None:
         """Spend the time that all processes agree on; what is spent stays spent."""
         agreed = self._agree(self.elapsed())
+        self._check_reach(agreed)
         self.spent = max(self.spent, agreed)  # in this order, which passes over what is not a number
+
+    def _check_reach(self, spent: float) -> None:
+        """Whether a run may spend so much, since no checkpoint of one that did is read again."""
+        if spent > FARTHEST * self._total:
+            raise ValueError(
+                f"{spent:g} {self.budget.unit} would be {spent / self._total:g} times the budget of {self.budget}: see "
+                "that observe() is given what one update used, and that now is a clock in seconds"
+            )
 
     def _turn(self, progress: float, spent: float) -> None:
         """From here on, the rest of the curve belongs to the rest of the budget."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lehr.budget.budget import Budget
 
-LONGEST: Final = 2**63
+LONGEST: Final = 2**62
 """No run makes so many updates."""
 
 FARTHEST: Final = 1e12
@@ -57,7 +57,7 @@ class ClockState:
         spent_at_turn, progress_at_turn = given["spent_at_turn"], given["progress_at_turn"]
         elapsed = given.get("elapsed")
         if not isinstance(updates, int) or updates >= LONGEST:
-            raise ValueError(f"{_WHERE}: updates must be a whole number below 2**63; got {updates!r}")
+            raise ValueError(f"{_WHERE}: updates must be a whole number below 2**62; got {updates!r}")
         if budget.unit == "seconds":
             _check_amount("elapsed", elapsed)
         elif elapsed is not None:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from lehr._numbers import LARGEST, shown
+
 
 class Stopwatch:
     """Seconds since `start`, without pauses.
@@ -73,7 +75,7 @@ class Stopwatch:
             self._banked, self._since = self._passed, reading
         self._latest = reading
         passed = self._banked + (reading - self._since)
-        if passed == math.inf:
+        if passed > LARGEST:
             raise ValueError(
                 f"now must be a clock in seconds, but between {self._since!r} and {reading!r} lies no time"
             )
@@ -86,5 +88,5 @@ class Stopwatch:
         except (TypeError, ValueError, OverflowError):
             reading = math.inf
         if math.isinf(reading):
-            raise ValueError(f"now must give a finite number of seconds; it gave {value!r:.100}")
+            raise ValueError(f"now must give a finite number of seconds; it gave {shown(value)}")
         return reading

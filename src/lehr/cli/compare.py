@@ -91,7 +91,10 @@ def compare(
     processes_per_device: Annotated[
         int, typer.Option(min=1, help="Runs at a time on each accelerator, unless --processes says how many.")
     ] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Threads a run.")] = 1,
+    processes_per_run: Annotated[
+        int, typer.Option(min=1, help="Processes that train a run together, as torchrun starts them.")
+    ] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Threads a process.")] = 1,
     on: Annotated[
         str, typer.Option(help="Where to make runs: processes of this machine, or ray (pip install 'lehr[ray]').")
     ] = "processes",
@@ -121,10 +124,11 @@ def compare(
     if len(single) > 1:
         raise ValueError("--lr takes one rate; for several give --lr-grid")
     places = devices(device)
-    placement = lab.Placement(places[0], cast("Precision", precision), compile, accumulate)
+    placement = lab.Placement(places[0], cast("Precision", precision), compile, accumulate, processes_per_run)
     cluster = _cluster(on, address, gpus, processes_per_device)
     on_cpu = placement.at.type == "cpu"
-    workers = processes or (cores() if cluster is not None or on_cpu else len(places) * processes_per_device)
+    room = cores() if cluster is not None or on_cpu else len(places) * processes_per_device
+    workers = processes or max(1, room // processes_per_run)
     whole = task not in lab.TASKS and Path(task).is_dir()
     names = lab.tasks_in(task) if whole else [with_network(task, network)]
     if whole and network:

@@ -17,7 +17,7 @@ from lehr.lab.placement import Placement, Precision, devices
 from lehr.lab.report import write_report
 from lehr.lab.results import Results
 from lehr.lab.run import Settings
-from lehr.lab.suite import run_comparison
+from lehr.lab.suite import elsewhere, run_comparison
 from lehr.lab.workers import Watcher
 
 
@@ -36,6 +36,7 @@ def compare(
     precision: Precision = "fp32",
     compile: bool = False,  # noqa: A002 - as torch calls it
     accumulate: int = 1,
+    processes_per_run: int = 1,
     data: str | None = None,
     out: str | Path | None = None,
     processes: int | None = None,
@@ -61,12 +62,15 @@ def compare(
         precision: "fp32", or "bf16" or "fp16" for mixed precision, the latter with a gradient scaler.
         compile: whether networks are compiled.
         accumulate: batches whose gradients make one update, at least 1.
+        processes_per_run: processes that train a run together, at least 1, started as by `torchrun`. They find the task
+            by its name, or the function in its file; a `Task` shares out its batches, and a `TrainingTask` does in
+            `make_training` what it would do under `torchrun`.
         data: the folder to look for data in.
         out: a folder for the runs, `results.json` and `report.html`, where the same call goes on if it was interrupted;
             None keeps nothing.
-        processes: how many runs to make at a time, in processes that find the task by its name, or the function in its
-            file; None makes them one after the other in this one, the only way for an object.
-        threads: how many threads a run gets.
+        processes: how many runs to make at a time, in processes of their own that find the task by its name, or the
+            function in its file; None makes them one after the other in this one, the only way for an object.
+        threads: how many threads each process of a run gets.
         on: the Ray on which to make the runs, on this machine or a cluster; it finds the task by its name too.
         watch: is given the progress.
 
@@ -82,9 +86,9 @@ def compare(
     places = devices(device if isinstance(device, str) else ",".join(device))
     rates = tuple(sorted({float(rate) for rate in lr_grid}))
     comparison = Comparison(
-        task=_task(task, processes, on),
+        task=_task(task, elsewhere(processes, processes_per_run, on)),
         methods=load_methods(methods),
-        settings=Settings(budget, evaluations, Placement(places[0], precision, compile, accumulate)),
+        settings=Settings(budget, evaluations, Placement(places[0], precision, compile, accumulate, processes_per_run)),
         seeds=seeds,
         lr_grid=rates,
         lr=lr,
@@ -97,7 +101,8 @@ def compare(
         ("methods", names, None), ("budget", budget, ""), ("seeds", seeds, None), ("lr_grid", rates, ()),
         ("lr", lr, None), ("shares", tuple(shares), ()), ("search_seeds", search_seeds, 1),
         ("evaluations", evaluations, 20), ("device", ",".join(places), "auto"), ("precision", precision, "fp32"),
-        ("compile", compile, False), ("accumulate", accumulate, 1), ("data", data, None),
+        ("compile", compile, False), ("accumulate", accumulate, 1), ("processes_per_run", processes_per_run, 1),
+        ("data", data, None),
     ]  # fmt: skip
     said = ", ".join(f"{name}={value!r}" for name, value, usual in arguments if value != usual)
     command = f"lehr.compare({comparison.title!r}, {said})"
@@ -115,17 +120,19 @@ def compare(
     return found
 
 
-def _task(
-    given: Trainable | str | Callable[[], Trainable], processes: int | None, on: RayCluster | None
-) -> Trainable | str:
-    """The task, or the name by which other processes find the function that makes it."""
+def _task(given: Trainable | str | Callable[[], Trainable], what: str) -> Trainable | str:
+    """The task, or the name by which other processes find the function that makes it.
+
+    Args:
+        given: by the user.
+        what: the argument for which there are other processes; empty if there are none.
+    """
     if isinstance(given, str | Trainable) or not callable(given):
         return given
-    if processes is None and on is None:
+    if not what:
         return told(f"{getattr(given, '__name__', 'the task')}()", given)
     function = unwrap(given)
     if not isinstance(function, FunctionType) or "<" in function.__qualname__ or "." in function.__qualname__:
-        what = f"processes={processes}" if on is None else f"on={on}"
         raise ValueError(
             f"{what} needs a function that other processes can find, on the top level of a file; leave "
             f"{what.partition('=')[0]} out, and the task is trained in this process"

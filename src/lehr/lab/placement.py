@@ -1,4 +1,4 @@
-"""Where a run computes, and how: the device, the precision, compilation, and the batches of an update."""
+"""Where a run computes, and how: device, precision, compilation, the batches of an update, and processes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Placement:
         precision: "fp32", or "bf16" or "fp16" for automatic mixed precision, the latter with a gradient scaler.
         compile: whether the network is compiled.
         accumulate: batches whose gradients make one update, at least 1.
+        ranks: the processes that train a run together, at least 1.
 
     Raises:
         ValueError: if an argument makes no sense.
@@ -40,6 +41,7 @@ class Placement:
     precision: Precision = "fp32"
     compile: bool = False
     accumulate: Annotated[int, Within(1)] = 1
+    ranks: Annotated[int, Within(1)] = 1
 
     def __post_init__(self) -> None:
         if self.device != "auto":
@@ -48,8 +50,9 @@ class Placement:
             raise ValueError(f"precision must be fp32, bf16 or fp16; got {self.precision!r}")
         if not isinstance(self.compile, bool):
             raise ValueError(f"compile must be True or False; got {self.compile!r}")
-        if isinstance(self.accumulate, bool) or not isinstance(self.accumulate, int) or self.accumulate < 1:
-            raise ValueError(f"accumulate must be a whole number above 0; got {self.accumulate!r}")
+        for name, value in (("accumulate", self.accumulate), ("ranks", self.ranks)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number above 0; got {value!r}")
 
     @property
     def at(self) -> torch.device:
@@ -96,6 +99,11 @@ class Placement:
         own = training.device
         place = own if self.device == "auto" else self.check().at
         elsewhere = place.type != own.type or (own.type != "cpu" and place.index not in (None, own.index))
+        if elsewhere and self.ranks > 1:
+            raise ValueError(
+                f"device {self.device!r}: a training of several processes is not moved; have make_training make it on "
+                "the accelerator, and leave device out"
+            )
         if elsewhere or self.half is not None:
             scaler = torch.amp.GradScaler(place.type) if self.precision == "fp16" else None
             training.to(place, autocast=self.half, scaler=scaler)

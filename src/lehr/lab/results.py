@@ -28,7 +28,8 @@ class Setting:
         data: a hash of the data.
         budget: what a run may spend.
         evaluations: how often a run is validated.
-        placement: on which kind of device, in which precision, whether compiled, and how many batches make an update.
+        placement: on which kind of device, in which precision, whether compiled, how many batches make an update, and
+            how many processes train a run together.
     """
 
     task: str

@@ -21,7 +21,8 @@ class Settings:
     Args:
         budget: what a run may spend, as text; empty for what the task says.
         evaluations: how often a run is validated, evenly over the budget; at least 1.
-        placement: on which device, in which precision, whether compiled, and how many batches make an update.
+        placement: on which device, in which precision, whether compiled, how many batches make an update, and how many
+            processes train a run together.
 
     Raises:
         ValueError: if `evaluations` is no whole number above 0, or `budget` is no text.
@@ -86,7 +87,7 @@ class Run:
         test: the metric over the test set at the end; None also for a run that serves to choose a rate.
         updates: made; those of trials, and of the beginning from which trials fork, are not counted.
         seconds: of training, evaluation excluded.
-        forward_passes: of one batch, those of probes and trials included.
+        forward_passes: of one batch, those of probes and trials included; of one process where several train together.
         evaluation_passes: of up to 1,000 examples; of a `TrainingTask`, its evaluations.
         share: of the budget.
         probe_passes: those of the forward passes that probes made.

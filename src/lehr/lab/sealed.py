@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Raised whenever what is written changes; no other is read."""
 
 LARGEST: Final = 2**30

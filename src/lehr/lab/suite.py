@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from lehr.lab.comparison import Comparison, Job, choose_rates, results
 from lehr.lab.failures import told
 from lehr.lab.files import write_text
 from lehr.lab.folder import alone_in
+from lehr.lab.launch import InRanks, group_of_one, spread_over
 from lehr.lab.loop import Trainable, Workload
 from lehr.lab.on_ray import OnRay, Order, RayCluster
 from lehr.lab.records import read_run
@@ -44,7 +46,7 @@ def run_comparison(
         task: an object to train, whatever `comparison.task` names; it is then only what the report calls it.
         processes: how many runs to make at a time, each in a process of its own that finds the task by its name, from 1
             to 512; None makes them one after the other in this process, with the same results, which is the only way
-            for an object.
+            for an object. Runs of several processes each are made in those, one after the other for None.
         threads: how many threads a run gets, from 1 to 1,024.
         places: the devices over which the processes are spread, of one kind, the first being that of the settings;
             empty for that one alone.
@@ -60,8 +62,8 @@ def run_comparison(
     given = task if task is not None else None if isinstance(comparison.task, str) else comparison.task
     _check("processes", processes, MOST_PROCESSES)
     _check("threads", threads, MOST_THREADS)
-    if given is not None and (processes is not None or on is not None):
-        what = f"processes={processes}" if on is None else f"on={on}"
+    ranks = comparison.settings.placement.ranks
+    if given is not None and (what := elsewhere(processes, ranks, on)):
         raise ValueError(
             f"{what} needs a task that other processes can find, a name such as 'mine.py:make_task'; "
             f"leave {what.partition('=')[0]} out, and the object is trained in this process"
@@ -71,12 +73,14 @@ def run_comparison(
             f"device={', '.join(places)} is for processes of this machine; on Ray give one kind, such as cuda, and the "
             "cluster gpus"
         )
-    if len(places) > 1 and processes is None:
+    if ranks > 1 and on is not None:
+        raise ValueError(f"processes_per_run={ranks} is for processes of this machine; on Ray a run is one process")
+    if len(places) > 1 and processes is None and ranks == 1:
         raise ValueError(f"device={', '.join(places)} needs processes, in which runs are made on them; give processes=")
     out, name = Path(out).absolute(), _absolute(comparison.title)
     # here, before processes start: errors are told once, and caches are full
     chosen = given if given is not None else load_task(comparison.title, comparison.data)
-    with undisturbed(threads):
+    with undisturbed(threads), group_of_one(comparison.settings.placement) if ranks > 1 else nullcontext():
         workload = told(f"loading the data of {comparison.title}", chosen.workload)
         settings = told(f"the settings of {comparison.title}", lambda: _settings(comparison, workload, on))
         accumulate = settings.placement.accumulate
@@ -90,6 +94,9 @@ def run_comparison(
     make: Maker
     if on is not None:
         make = OnRay(Order.here(name, folder, settings, setting, threads), on, processes or cores())
+    elif ranks > 1:
+        spread = spread_over(places, comparison.settings.placement, settings.placement)
+        make = InRanks(name, folder, settings, setting, processes or 1, threads, spread)
     elif processes is None:
         make = InThisProcess(workload, settings, setting, threads)
     else:
@@ -112,6 +119,15 @@ def run_comparison(
         found = results(comparison, setting, metric, final, searched, command)
         write_text(out / "results.json", found.to_json())
         return found
+
+
+def elsewhere(processes: int | None, ranks: int, on: RayCluster | None) -> str:
+    """The argument for which runs are made in other processes; empty if they are made in this one."""
+    if on is not None:
+        return f"on={on}"
+    if processes is not None:
+        return f"processes={processes}"
+    return "" if ranks == 1 else f"processes_per_run={ranks}"
 
 
 def _settings(comparison: Comparison, workload: Workload, on: RayCluster | None) -> Settings:

@@ -17,6 +17,7 @@ from lehr.lab.data import Data, Pairs, fingerprint
 from lehr.lab.loop import Score
 from lehr.lab.metric import Criterion
 from lehr.lab.placement import CPU, Placement
+from lehr.lab.ranks import Ranks
 from lehr.lab.seeds import check_new, seed_everything
 
 if TYPE_CHECKING:  # a task makes its workload
@@ -26,6 +27,9 @@ EVALUATION_BATCH: Final = 1_000
 
 PROBED: Final = 3
 """How many batches a probe looks at."""
+
+OTHER_RANKS: Final = 2_000_003
+"""How far apart the seeds of ranks are, once they have the same weights."""
 
 
 class TensorWorkload:
@@ -90,6 +94,11 @@ class TensorWorkload:
 
     def placed(self, placement: Placement) -> Placement:
         """The placement with the accelerator of this machine for "auto"."""
+        if self.task.batch_size % placement.ranks:
+            raise ValueError(
+                f"Task: {placement.ranks} processes cannot share batches of {self.task.batch_size} evenly; give "
+                "another processes_per_run, or the task another batch_size"
+            )
         return placement.on(str(placement.at)).check()
 
     def loop(self, seed: int, placement: Placement = CPU, *, measures: bool = False) -> TensorLoop:
@@ -110,7 +119,7 @@ class TensorLoop:
         data: its data, loaded.
         seed: of initial weights and batch order, and of nothing else.
         placement: where and how it computes; weights are made on the CPU and then moved, so that they are the same on
-            every device.
+            every device. Of several processes each takes its share of every batch.
         measures: whether the metric is computed at each update.
     """
 
@@ -122,10 +131,15 @@ class TensorLoop:
         self.measures = measures
         self.placement = placement
         self.layout = _Layout(data.train[0].dim() == 4, placement.at)
+        self.ranks = Ranks.here(placement.ranks)
         self.model = self.layout.model(_fresh(task))
+        self._parallel = lehr.FreezableDataParallel(self.model) if placement.ranks > 1 else self.model
         self.optimizer: Optimizer = task.optimizer(self.model)
         self._data = data
-        self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task, seed, self.layout))
+        part = self.ranks.part(task.batch_size)
+        self.batches: lehr.Batches[Pairs] = lehr.Batches(_batches(data.train, task, seed, self.layout, part))
+        if self.ranks.rank:
+            torch.manual_seed(seed + OTHER_RANKS * self.ranks.rank)  # or all would drop out the same units
         self.training = self._training()
         self.evaluation_passes = 0
         self.search_passes = 0
@@ -134,7 +148,7 @@ class TensorLoop:
 
     def _training(self) -> lehr.Training:
         return lehr.Training(
-            self.model, self.optimizer, self.batches, self._loss, autocast=self.placement.half,
+            self._parallel, self.optimizer, self.batches, self._loss, autocast=self.placement.half,
             scaler=self.placement.scaler(), accumulate=self.placement.accumulate, clip_norm=self.task.clip_norm,
         )  # fmt: skip
 
@@ -183,7 +197,7 @@ class TensorLoop:
             self.model.compile()
         while not scheduler.finished:
             loss = self.training.backward()
-            number = loss.item()
+            number = self.ranks.mean(loss.item())
             if math.isfinite(number) or policy.recovers:
                 scheduler.observe(loss=loss, loss_at=self._probe)
                 self.training.update()
@@ -240,8 +254,8 @@ class _Layout:
         return self.inputs(inputs).to(self.device)
 
 
-def _batches(pairs: Pairs, task: Task, seed: int, layout: _Layout) -> Iterator[Pairs]:
-    """Shuffled batches without end, an epoch after another; an epoch's incomplete last batch is left out."""
+def _batches(pairs: Pairs, task: Task, seed: int, layout: _Layout, part: slice) -> Iterator[Pairs]:
+    """That part of shuffled batches without end; of an epoch an incomplete last batch is left out."""
     inputs, targets = pairs
     size, augment = task.batch_size, task.augment or _as_it_is
     generator = torch.Generator().manual_seed(seed)
@@ -250,7 +264,7 @@ def _batches(pairs: Pairs, task: Task, seed: int, layout: _Layout) -> Iterator[P
         order = torch.randperm(len(inputs), generator=generator)
         for start in range(0, len(order) - size + 1, size):
             batch = order[start : start + size]
-            yield layout.inputs(augment(inputs[batch], others)), targets[batch]
+            yield layout.inputs(augment(inputs[batch], others)[part]), targets[batch][part]
 
 
 def _as_it_is(inputs: Tensor, generator: torch.Generator) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 import lehr
@@ -18,6 +19,7 @@ from lehr.lab.content import code_hash, content_hash
 from lehr.lab.loop import Score
 from lehr.lab.metric import Criterion
 from lehr.lab.placement import AUTO, Placement
+from lehr.lab.ranks import Ranks
 from lehr.lab.seeds import check_new, seed_everything
 
 if TYPE_CHECKING:  # a task makes its workload
@@ -25,6 +27,9 @@ if TYPE_CHECKING:  # a task makes its workload
 
 HASHED: Final = 2
 """How many first batches tell data apart."""
+
+SAMPLED: Final = 1_000
+"""About how many numbers of a tensor tell weights apart."""
 
 
 class TrainingWorkload:
@@ -140,7 +145,8 @@ class TrainingLoop:
     Args:
         task: whose training.
         seed: of every random number.
-        placement: to which device it is moved, in which precision, and whether it is compiled.
+        placement: to which device it is moved, in which precision, whether it is compiled, and how many processes train
+            it together, each of which has called `make_training`.
 
     Raises:
         ValueError: if `make_training` returns anything but a training, one that was trained before, or one that steps a
@@ -151,8 +157,10 @@ class TrainingLoop:
         seed_everything(seed)
         self.task = task
         self.placement = placement
+        self.ranks = Ranks.here(placement.ranks)
         self.training = _made(task, seed)
         placement.move(self.training)
+        self._replicas = False
         self.evaluation_passes = 0
         self.search_passes = 0
         self.search_seconds = 0.0
@@ -211,8 +219,10 @@ class TrainingLoop:
         """The training's own updates, each with its loss.
 
         Raises:
-            ValueError: if the data come to their end before the budget.
+            ValueError: if the data come to their end before the budget, or several processes draw the same.
         """
+        if self.ranks.count > 1:
+            self._check_shares()
         looks_along = "loss_at" in scheduler.policy.needs
         calls = _Calls(self.training.modules if looks_along else ())
         losses, batches = self.training.run(scheduler), self.training.accumulate
@@ -229,7 +239,7 @@ class TrainingLoop:
                     self.probe_passes += max(0, round(calls.take() * batches / usual) - batches)
                 else:
                     usual = calls.take() or usual
-                yield loss.item()
+                yield self.ranks.mean(loss.item())
         finally:
             calls.remove()
         if not scheduler.finished:
@@ -246,7 +256,35 @@ class TrainingLoop:
         """What `test` says."""
         return self._score("test")
 
+    def _check_shares(self) -> None:
+        """See whether processes with the same weights draw batches of their own."""
+        self._replicas = self.ranks.alike(self._weights())
+        if not self._replicas or self.training.batches.loader == [None]:  # each has a part of the weights; no batches
+            return
+        with lehr.untouched(self.training.batches):
+            first = content_hash(next(self.training.batches, None))
+        if self.ranks.alike(first):
+            raise ValueError(
+                f"TrainingTask: all {self.ranks.count} processes of a run draw the same batches; give each its share "
+                "in make_training, as for torchrun: DataLoader(..., sampler=DistributedSampler(dataset))"
+            )
+
+    def _check_together(self) -> None:
+        """See whether processes that began with the same weights still have them."""
+        if self._replicas and not self.ranks.alike(self._weights()):
+            raise ValueError(
+                f"TrainingTask: the {self.ranks.count} processes of a run have come to other weights, since each "
+                "trains by itself; have make_training wrap the model, as for torchrun: DistributedDataParallel(model)"
+            )
+
+    def _weights(self) -> str:
+        """A hash of a sample of every weight that trains."""
+        weights = (p.detach() for module in self.training.modules for p in module.parameters() if p.requires_grad)
+        local = (p.to_local() if isinstance(p, DTensor) else p for p in weights)
+        return content_hash([p.flatten()[:: max(1, p.numel() // SAMPLED)] for p in local])
+
     def _score(self, name: str) -> Score:
+        self._check_together()
         with _undisturbed(self.training), self.placement.autocast():
             said = getattr(self.task, name)(self.training)
             self.evaluation_passes += 1

@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import signal
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +25,7 @@ from lehr.lab.loop import Workload
 from lehr.lab.records import write_run
 from lehr.lab.results import Setting
 from lehr.lab.run import Run, Settings, train
+from lehr.lab.signals import end_with_parent, interrupts_ignored, interrupts_wait
 from lehr.lab.tasks import code_of, load_task
 
 Watcher = Callable[[list[tuple[Job, float]], int, int], None]
@@ -96,7 +95,7 @@ class InProcesses:
         sent = [pickled(job) for job in jobs]
         context = multiprocessing.get_context("spawn")
         try:
-            with _interrupts_wait():  # or a process of multiprocessing's own would hear them
+            with interrupts_wait():  # or a process of multiprocessing's own would hear them
                 progress, started = context.Array("d", len(jobs)), context.Value("i", 0)
             waiting, done = list(enumerate(jobs)), 0
             count = min(self.processes, len(jobs))
@@ -107,7 +106,7 @@ class InProcesses:
                 initargs=(progress, started, self.places, self.threads, multiprocessing.get_start_method()),
             )
         except OSError as error:
-            raise ValueError(_no_process(error)) from error
+            raise ValueError(no_process(error)) from error
         futures: dict[Future[None], tuple[int, Job]] = {}
         try:
             while waiting or futures:
@@ -124,7 +123,7 @@ class InProcesses:
                     done += 1
                 watch([(job, progress[index]) for index, job in futures.values()], done)
         except BaseException:
-            with _interrupts_ignored():  # a second one must not find the workers half stopped
+            with interrupts_ignored():  # a second one must not find the workers half stopped
                 for process in list((pool._processes or {}).values()):  # there is no public way before Python 3.14
                     process.terminate()
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -133,12 +132,12 @@ class InProcesses:
 
     def _submit(self, pool: ProcessPoolExecutor, job: Job, sent: bytes, path: Path, index: int) -> Future[None]:
         try:
-            with _interrupts_wait():  # new processes inherit that, so that Ctrl-C reaches this one alone
+            with interrupts_wait():  # new processes inherit that, so that Ctrl-C reaches this one alone
                 return pool.submit(_work, self, job.method.name, sent, path, index)
         except BrokenProcessPool:
             raise ValueError(_died(job)) from None
         except OSError as error:
-            raise ValueError(_no_process(error)) from error
+            raise ValueError(no_process(error)) from error
 
 
 def _report(watch: Callable[[list[tuple[Job, float]], int], None], job: Job, done: int, progress: float) -> None:
@@ -182,12 +181,16 @@ def run_of(maker: InThisProcess, job: Job, report: Callable[[float], None]) -> R
                 failure = f"out of memory on {maker.settings.placement.at}: {message(error)}"
             else:
                 raise
-            return Run(
-                job.method.name, job.method.code, job.seed, job.lr or 0.0, share=job.share, diverged_at=0,
-                failure=failure,
-            )  # fmt: skip
+            return failed(job, failure)
 
     return told(f"training {maker.setting.task} with {job.method.name}", make)
+
+
+def failed(job: Job, failure: str) -> Run:
+    """The run of a job that could not be made."""
+    return Run(
+        job.method.name, job.method.code, job.seed, job.lr or 0.0, share=job.share, diverged_at=0, failure=failure
+    )
 
 
 @contextmanager
@@ -218,30 +221,31 @@ def _start_worker(progress: Any, started: Any, places: Sequence[str], threads: i
         torch.accelerator.set_device_index(index)  # where a user's own "cuda" is
     torch.set_num_threads(threads)
     multiprocessing.set_start_method(start_method, force=True)  # for loaders' workers, which this process would spawn
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     warnings.simplefilter("ignore", lehr.BudgetWarning)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would otherwise wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 @lru_cache(maxsize=1)
 def loaded(name: str, data: str | None, setting: Setting) -> Workload:
     """The task as this process sees it, which must be as the others see it."""
+    found = with_the_code(name, data, setting)
+    if told(f"the data of {name}", found.fingerprint) != setting.data:
+        raise ValueError(other_data(name))
+    return found
+
+
+def with_the_code(name: str, data: str | None, setting: Setting) -> Workload:
+    """The task as this process sees it, whose code must be that of the setting."""
     task = load_task(name, data)
     found = told(f"loading the data of {name}", task.workload)
     if code_of(name) != setting.code:
         raise ValueError(f"the code of {name} changed while it was compared; give the command again with another --out")
-    if told(f"the data of {name}", found.fingerprint) != setting.data:
-        raise ValueError(
-            f"{name} makes other data in each process, so runs cannot be compared; give its random numbers a fixed seed"
-        )
     return found
+
+
+def other_data(name: str) -> str:
+    """What to say of a task whose data differ between processes."""
+    return f"{name} makes other data in each process, so runs cannot be compared; give its random numbers a fixed seed"
 
 
 def _work(order: InProcesses, method: str, sent: bytes, path: Path, index: int) -> None:
@@ -254,33 +258,7 @@ def _work(order: InProcesses, method: str, sent: bytes, path: Path, index: int) 
     _make(InThisProcess(workload, settings, order.setting, order.threads), job, path, report)
 
 
-# -- signals and sentences ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """A context at whose end Ctrl-C is heard, and not by the processes that were started in it."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A context in which Ctrl-C does nothing, where that can be had: only a main thread may say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+# -- jobs and sentences ----------------------------------------------------------------------------------------------
 
 
 def pickled(job: Job) -> bytes:
@@ -311,7 +289,8 @@ def _died(job: Job) -> str:
     )
 
 
-def _no_process(error: OSError) -> str:
+def no_process(error: OSError) -> str:
+    """What to say where a process cannot be started."""
     return (
         f"no process can be started to make runs in ({error.strerror or error}); the runs finished so far are kept, "
         "and the same command with fewer --processes goes on from there"

@@ -127,7 +127,7 @@ class LearnedSchedule(Policy):
         """
         fields = Fields("the state of LearnedSchedule", state)
         adaptive = fields.number("adaptive", 0.0, 1.0)
-        last = None if fields.any("last") is None else fields.number("last", 0.0)
+        last = fields.number_or_none("last", 0.0)
         memory = self._memory_in(fields, adaptive)
         self._start(adaptive)
         self._memory, self._last, self._loaded = memory, last, True

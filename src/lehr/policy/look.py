@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol, final, runtime_checkable
 
+from lehr._numbers import real, shown
+
 NEARBY: Final = 1e-3
 """How far to either side a function is asked for its slope."""
 
@@ -52,8 +54,16 @@ class ExactLook:
         self.function = function
 
     def __call__(self, factor: float) -> float:
-        """The function's value."""
-        return float(self.function(factor))
+        """The function's value.
+
+        Raises:
+            ValueError: if it is no number.
+        """
+        loss = self.function(factor)
+        number = real(loss)
+        if number is None:
+            raise ValueError(f"loss_at must give one real number; at the factor {factor:g} it gave {shown(loss)}")
+        return number
 
     def losses(self, factor: float, batches: int | None = None) -> list[float]:
         """The function's value, once."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from lehr._numbers import plain
+from lehr._numbers import plain, shown
 from lehr.policy.decision import Decision
 from lehr.policy.moment import Moment
 from lehr.schedules import Constant, Schedule
@@ -208,8 +208,12 @@ class _Product(Policy):
         return f"{self.first!r} * {self.second!r}"
 
 
-def as_policy(value: Policy | Schedule | Sequence[Schedule] | float) -> Policy:
-    """`value` as a policy: a schedule, a sequence of schedules (one a group) or a number is followed."""
+def as_policy(value: Policy | Schedule | Sequence[Schedule] | float, name: str = "policy") -> Policy:
+    """`value` as a policy: a schedule, a sequence of schedules (one a group) or a number is followed.
+
+    Raises:
+        TypeError: if it is anything else, under the name that the caller has for it.
+    """
     if isinstance(value, Policy):
         return value
     if isinstance(value, Schedule):
@@ -219,5 +223,6 @@ def as_policy(value: Policy | Schedule | Sequence[Schedule] | float) -> Policy:
     if (number := plain(value)) is not None:
         return Follow(Constant(number))
     raise TypeError(
-        f"expected a schedule, a policy or a list of schedules (one for each parameter group); got {value!r}"
+        f"{name} must be a schedule (parse_schedule reads one from text), a policy or a list of schedules, one for "
+        f"each parameter group; got {shown(value)}"
     )

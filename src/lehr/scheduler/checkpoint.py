@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from lehr.budget import Budget
-from lehr.budget.clock_state import ClockState
+from lehr.budget.clock_state import FARTHEST, ClockState
 from lehr.policy import Follow, Moment, Policy
 from lehr.scheduler import finishing
 from lehr.scheduler.inputs import as_factors
 from lehr.scheduler.param_groups import Factors, numbers
-from lehr.state.reading import Fields
+from lehr.state.reading import Fields, shown
 
 Difference = Literal["curve", "budget", "groups", "base_lrs"]
 
@@ -25,6 +25,9 @@ MOST_GROUPS: Final = 1_000_000
 
 LARGEST_RATE: Final = 3.4e38
 """Larger ones are infinite in single precision."""
+
+LONGEST: Final = 1_000
+"""Characters of an error that are passed on."""
 
 _ADVICE: Final = {
     "curve": "the schedule changed",
@@ -40,8 +43,11 @@ def accepted(accept: str | Collection[str]) -> set[str]:
     """What may differ, as a set.
 
     Raises:
+        TypeError: if it is no name, nor several.
         ValueError: if something is named that a checkpoint does not tell.
     """
+    if not isinstance(accept, Collection):
+        raise TypeError(f"accept must be a list of names out of {', '.join(DIFFERENCES)}; got {shown(accept)}")
     names = {accept} if isinstance(accept, str) else set(accept)
     if unknown := names - set(DIFFERENCES):
         raise ValueError(f"accept takes {', '.join(DIFFERENCES)}; got {', '.join(map(repr, sorted(unknown, key=str)))}")
@@ -100,7 +106,7 @@ class Fingerprint:
     def shown(self, difference: Difference) -> Any:
         """One of the things that may differ, for a message."""
         text = str(len(self.base_lrs) if difference == "groups" else self.as_dict()[difference])
-        return text if len(text) <= 1_000 else f"{text[:1_000]}..."
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,11 @@ class SchedulerState:
         if missing := [name for name in names if name not in given]:
             raise ValueError(f"{_WHAT} has no {', '.join(missing)}")
         run = _run(fields)
+        clock = ClockState.read(given["clock"])
         pending = Fields("the checkpoint's pending", fields.any("pending"))
+        observed = pending.number_or_none("observed", 0.0, FARTHEST * clock.budget.total - clock.spent)
+        if observed is not None and clock.budget.unit not in ("samples", "tokens"):
+            raise pending.error("observed", f"None, since {clock.budget.unit} are the budget", observed)
         several = isinstance(given["factors"], list | tuple)
         factors = fields.numbers("factors", MOST_GROUPS, 0.0) if several else fields.number("factors", 0.0)
         if isinstance(factors, tuple) and len(factors) != len(run.base_lrs):
@@ -162,9 +172,9 @@ class SchedulerState:
         if not isinstance(given["policy"], Mapping):
             raise fields.error("policy", "a dictionary", given["policy"])
         return cls(
-            ClockState.read(given["clock"]), given["policy"], factors, _tail(fields, len(run.base_lrs)),
+            clock, given["policy"], factors, _tail(fields, len(run.base_lrs)),
             pending.whole("updates", high=10**9),
-            None if pending.any("observed") is None else pending.number("observed", 0.0, 1e18),
+            observed,
             None if fields.any("fallback") is None else fields.table("fallback"), run,
         )  # fmt: skip
 
@@ -227,10 +237,11 @@ def load_policy(policy: Policy, state: Mapping[str, Any], progress: float, base_
         policy.load_state_dict(state)
         if policy.follow is None:
             _check_rates(as_factors(policy.factors(Moment(progress)), policy), base_lrs)
-    except ValueError:
-        raise
-    except Exception as error:  # a user's own policy raises what it likes
-        raise ValueError(f"{policy!r} refuses its part of the checkpoint: {type(error).__name__}: {error}") from error
+    except Exception as error:  # a user's own policy raises what it likes, of any length
+        if isinstance(error, ValueError) and len(str(error)) <= LONGEST:
+            raise
+        what = f"{type(error).__name__}: {error}"[:LONGEST]
+        raise ValueError(f"{policy!r} refuses its part of the checkpoint: {what}") from error
 
 
 def _check_rates(factors: Factors, base_lrs: Collection[float]) -> None:

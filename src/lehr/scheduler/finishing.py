@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from lehr._numbers import shown
 from lehr.policy import Follow
 from lehr.schedules import Constant, Schedule, parse_schedule
 
@@ -16,9 +17,12 @@ def tail(factors: float | Sequence[float], progress: float, shape: Schedule) -> 
     """From these factors at this progress along `shape` to the end, for each group.
 
     Raises:
+        TypeError: if `shape` is no schedule.
         ValueError: if a checkpoint could not keep `shape`, because it is not made of this package's schedules or is
             too long or too deep to be read again.
     """
+    if not isinstance(shape, Schedule):
+        raise TypeError(f"finish_by: shape must be a schedule, such as Linear(); got {shown(shape)}")
     try:
         readable = parse_schedule(repr(_from(_LONG, _LONG, shape)))
     except (ValueError, TypeError) as error:

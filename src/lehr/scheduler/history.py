@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import torch
@@ -32,9 +32,12 @@ class History:
         self.every = 1
         self._most = most
         self._seen = 0
+        self._latest: int | None = None
         self._updates = array("q")
         self._progress = array("d")
-        self._factors: list[array[float]] | array[float] = array("d")
+        self._factors = array("d")
+        self._ends: array[int] | None = None
+        """Where each row's factors end among all; None while each has one."""
         self._unseen: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -42,60 +45,73 @@ class History:
 
     def __iter__(self) -> Iterator[tuple[int, float, tuple[float, ...]]]:
         self._look()
-        rows = self._factors if isinstance(self._factors, list) else [(factor,) for factor in self._factors]
-        for update, progress, factors in zip(self._updates, self._progress, rows, strict=True):
-            yield update, progress, tuple(factors)
+        begin = 0
+        for update, progress, end in zip(self._updates, self._progress, self._row_ends(), strict=True):
+            yield update, progress, tuple(self._factors[begin:end])
+            begin = end
 
     def add(self, update: int, progress: float, factors: float | Sequence[float] | Tensor) -> None:
         """Note the factors that update number `update` uses; tensors are only looked at when somebody asks."""
-        updates = self._updates
-        if updates and updates[-1] == update:  # replaced before it was used
-            self._forget()
-        self._seen += 1
+        if update == self._latest:  # replaced before it was used
+            self._forget(update)
+        else:
+            self._latest = update
+            self._seen += 1
         if self.every > 1 and (self._seen - 1) % self.every:
             return
+        updates, every_factor = self._updates, self._factors
         updates.append(update)
         self._progress.append(progress)
-        if isinstance(factors, Tensor):
-            self._unseen[len(updates) - 1] = factors.detach().clone()
-            factors = math.nan
-        if isinstance(factors, float) and isinstance(self._factors, array):
-            self._factors.append(factors)
-            width = 2
+        if isinstance(factors, float):
+            every_factor.append(factors)
+        elif isinstance(factors, Tensor):
+            self._unseen[len(every_factor)] = factors.detach().clone()
+            every_factor.append(math.nan)
         else:
-            width = 1 + self._add_several(factors)
+            every_factor.extend(factors)
+        if self._ends is not None:
+            self._ends.append(len(every_factor))
+        elif len(every_factor) != len(updates):
+            self._ends = array("q", [*range(1, len(updates)), len(every_factor)])
         if len(self._unseen) >= UNSEEN:
             self._look()
-        if len(updates) * width > self._most:
+        if len(updates) + len(every_factor) > self._most:
             self._thin()
+
+    def _row_ends(self) -> Iterable[int]:
+        return range(1, len(self._updates) + 1) if self._ends is None else self._ends
 
     def _look(self) -> None:
         """Wait for the tensors of which only the place is noted, all at once."""
-        for index, value in zip(self._unseen, _numbers(list(self._unseen.values())), strict=True):
-            if isinstance(self._factors, array):
-                self._factors[index] = value
-            else:
-                self._factors[index] = array("d", [value])
+        for place, value in zip(self._unseen, _numbers(list(self._unseen.values())), strict=True):
+            self._factors[place] = value
         self._unseen.clear()
 
-    def _add_several(self, factors: float | Sequence[float]) -> int:
-        row = array("d", [factors] if isinstance(factors, float) else factors)
-        if isinstance(self._factors, array):
-            self._factors = [array("d", [factor]) for factor in self._factors]
-        self._factors.append(row)
-        return len(row)
-
-    def _forget(self) -> None:
-        self._unseen.pop(len(self._updates) - 1, None)
-        self._updates.pop(), self._progress.pop(), self._factors.pop()
-        self._seen -= 1
+    def _forget(self, update: int) -> None:
+        if not self._updates or self._updates[-1] != update:
+            return
+        self._updates.pop(), self._progress.pop()
+        if self._ends is not None:
+            self._ends.pop()
+        begin = len(self._updates) if self._ends is None else self._ends[-1] if self._ends else 0
+        del self._factors[begin:]
+        self._unseen.pop(begin, None)
 
     def _thin(self) -> None:
         self._look()
         self.every *= 2
         self._updates = self._updates[::2]
         self._progress = self._progress[::2]
-        self._factors = self._factors[::2]
+        if self._ends is None:
+            self._factors = self._factors[::2]
+            return
+        factors, ends, begin = array("d"), array("q"), 0
+        for row, end in enumerate(self._ends):
+            if row % 2 == 0:
+                factors.extend(self._factors[begin:end])
+                ends.append(len(factors))
+            begin = end
+        self._factors, self._ends = factors, ends
 
 
 def _numbers(tensors: list[Tensor]) -> list[float]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lehr._numbers import real, shown, whole
+from lehr._numbers import LARGEST, real, shown, whole
 from lehr.budget import Budget
 from lehr.policy import Policy, as_policy
 from lehr.scheduler.param_groups import Factors
@@ -58,11 +58,11 @@ def policy_for(optimizers: Sequence[Optimizer], policy: Any) -> Policy:
             for schedule in (given if isinstance(given, list | tuple) else [given] * len(one.param_groups))
         ]
         if len(policy) != sum(len(one.param_groups) for one in optimizers) or any(isinstance(p, list) for p in policy):
-            return as_policy(spread)
-    return as_policy(policy)
+            return as_policy(spread, "Scheduler: policy")
+    return as_policy(policy, "Scheduler: policy")
 
 
-def check_arguments(budget: Any, count: Any, agree_every: Any) -> None:
+def check_arguments(budget: Any, count: Any, agree_every: Any, now: Any, also: Any) -> None:
     """Whether a scheduler can be built of these."""
     if not isinstance(budget, Budget):
         raise TypeError(f"Scheduler: budget must be a lehr.Budget, such as Budget(steps=1000); got {budget!r}")
@@ -70,13 +70,21 @@ def check_arguments(budget: Any, count: Any, agree_every: Any) -> None:
         raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {count!r}")
     if whole(agree_every, 1) is None:
         raise ValueError(f"Scheduler: agree_every must be a whole number of updates, at least 1; got {agree_every!r}")
+    if not callable(now):
+        raise TypeError(
+            f"Scheduler: now must be a function that gives seconds, such as time.monotonic; got {shown(now)}"
+        )
+    if not isinstance(also, Mapping):
+        raise TypeError(f"Scheduler: also must be a dictionary from a key to its schedule; got {shown(also)}")
 
 
 def amount_of(unit: str, amount: Any) -> float:
     """Samples or tokens that were observed."""
     number = real(amount)
-    if number is None or not 0.0 <= number < math.inf:
-        raise ValueError(f"observe: {unit} must be a finite number, at least 0; got {shown(amount)}")
+    if number is None or not 0.0 <= number <= LARGEST:
+        raise ValueError(
+            f"observe: {unit} must be a finite number, at least 0 and at most {LARGEST:g}; got {shown(amount)}"
+        )
     return number
 
 

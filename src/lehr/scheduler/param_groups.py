@@ -425,7 +425,7 @@ def _followed(key: str, curve: Schedule | Sequence[Schedule] | Follow) -> Follow
     """The schedules of another hyperparameter than the rate."""
     if key == "lr":
         raise ValueError("Scheduler: also cannot hold lr, which the schedule itself drives; multiply schedules instead")
-    policy = as_policy(curve)
+    policy = as_policy(curve, f"Scheduler: also[{key!r}]")
     if not isinstance(policy, Follow):
-        raise TypeError(f"Scheduler: also[{key!r}] must be a schedule, or a list of them; got {curve!r}")
+        raise TypeError(f"Scheduler: also[{key!r}] must be a schedule, or a list of them; got {shown(curve)}")
     return policy

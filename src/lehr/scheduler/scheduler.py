@@ -8,7 +8,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from copy import deepcopy
 from typing import Any, Literal
 
@@ -120,7 +120,7 @@ class Scheduler(LRScheduler):
         accept: str | Collection[str] = (),
     ) -> None:
         optimizers, self.modules = drivers_of(optimizer)
-        check_arguments(budget, count, agree_every)
+        check_arguments(budget, count, agree_every, now, {} if also is None else also)
         accepted(accept)
         last_words.arrive()
         self.optimizer = optimizers[0]
@@ -483,8 +483,9 @@ class Scheduler(LRScheduler):
             yield
         except BaseException:
             put_clock_back()
+            with suppress(Exception):  # a policy that refuses its own state too: the first error says more
+                self.policy.load_state_dict(policy)
             self._finish_along(tail)
-            self.policy.load_state_dict(policy)
             for counter, count in zip(self._counters, counts, strict=True):
                 counter.restore(count)
             self._observed = observed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch.optim import Optimizer
 
 from lehr.state.nested import copy_state
 from lehr.state.reading import Fields
+
+DEEPEST: Final = 8
+"""No optimizer nests its state more deeply."""
 
 
 class Fallback:
@@ -60,13 +63,15 @@ class Fallback:
             ValueError: if it is of other weights than these.
         """
         fields = Fields("the checkpoint's fallback", state)
-        parameters = [parameter for _, parameter in _parameters(optimizers)]
-        copies = _tensors(fields, "parameters", parameters)
+        pairs = _parameters(optimizers)
+        copies = _tensors(fields, "parameters", [parameter for _, parameter in pairs])
         states = fields.any("state")
         if not isinstance(states, list | tuple) or len(states) != len(copies):
             raise fields.error("state", f"a list of {len(copies)} entries, one for each parameter", states)
         if not all(isinstance(one, Mapping) and all(isinstance(key, str) for key in one) for one in states):
             raise fields.error("state", "a list of dictionaries", states)
+        for one, (optimizer, parameter) in zip(states, pairs, strict=False):
+            _check_kept(fields, one, optimizer.state.get(parameter, {}))
         fallback = cls.__new__(cls)
         fallback.parameters, fallback.state = copies, [copy_state(dict(one)) for one in states]
         fallback.buffers = _tensors(fields, "buffers", _buffers(modules))
@@ -79,11 +84,39 @@ def _tensors(fields: Fields, name: str, like: Sequence[Tensor]) -> list[Tensor]:
     if not isinstance(given, list | tuple) or len(given) > len(like):
         raise fields.error(name, f"a list of at most {len(like)} tensors", given)
     for one, other in zip(given, like, strict=False):
-        if not isinstance(one, Tensor) or one.shape != other.shape or one.dtype != other.dtype:
+        if not isinstance(one, Tensor) or one.shape != other.shape or one.dtype != other.dtype or not _is_whole(one):
             raise fields.error(name, "a list of tensors like those of the run", given)
         if one.is_floating_point() and not bool(torch.isfinite(one).all()):
             raise ValueError(f"{fields.where}: {name} must hold finite numbers")
     return [one.detach().clone() for one in given]
+
+
+def _check_kept(fields: Fields, state: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Whether an optimizer's state of one parameter may be copied, and takes the place of the one that is there."""
+    for key, value in state.items():
+        if not _can_be_copied(value, DEEPEST):
+            raise fields.error("state", f"tensors as large as their memory, at most {DEEPEST} deep", value)
+        there = now.get(key)
+        if isinstance(there, Tensor) and (not isinstance(value, Tensor) or value.shape != there.shape):
+            raise fields.error("state", f"for {key!r} a tensor of the shape {tuple(there.shape)}", value)
+
+
+def _can_be_copied(value: Any, depth: int) -> bool:
+    if isinstance(value, Tensor):
+        return _is_whole(value)
+    if isinstance(value, Mapping | list | tuple | set):
+        inside = value.values() if isinstance(value, Mapping) else value
+        return depth > 0 and all(_can_be_copied(one, depth - 1) for one in inside)
+    return True
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether all numbers of a tensor are there, and none of them twice: then a copy takes no more memory than it."""
+    if type(tensor) not in (Tensor, nn.Parameter):  # sharded and other kinds, which no file holds by itself
+        return True
+    if tensor.layout is not torch.strided or tensor.device.type == "meta":
+        return False
+    return tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
 def _parameters(optimizers: Sequence[Optimizer]) -> list[tuple[Optimizer, Tensor]]:

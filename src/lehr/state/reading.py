@@ -49,6 +49,16 @@ class Fields:
         """A finite number from `low` to `high`."""
         return self._in_range(name, self.any(name), low, high)
 
+    def number_or_none(self, name: str, low: float = -math.inf, high: float = math.inf) -> float | None:
+        """Such a number, or None."""
+        return None if self.any(name) is None else self.number(name, low, high)
+
+    def number_or(self, other: float, name: str, low: float = -math.inf, high: float = math.inf) -> float:
+        """Such a number, or this one that is not finite."""
+        value = self.any(name)
+        same = isinstance(value, float) and (value == other or (math.isnan(value) and math.isnan(other)))
+        return other if same else self.number(name, low, high)
+
     def numbers(self, name: str, most: int, low: float = -math.inf, high: float = math.inf) -> tuple[float, ...]:
         """A list of `most` such numbers at most."""
         return tuple(self._in_range(name, value, low, high) for value in self._list(name, most))

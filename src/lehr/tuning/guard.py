@@ -33,6 +33,10 @@ STUCK: Final = 0.97
 """Above which share of the loss at the start training has not begun."""
 
 
+LARGEST: Final = 1e150
+"""Losses beyond are as bad as infinite ones, and have no squares."""
+
+
 @dataclass(frozen=True)
 class Guard:
     """The training loss, smoothed, beside what it was at the start and at its best since weights were put back.
@@ -45,7 +49,7 @@ class Guard:
         calm: what the variance was at the start.
         memory: over how many updates the loss is smoothed.
         best: the lowest smoothed loss.
-        finite: whether the last loss was finite.
+        finite: whether the last loss was finite, and a square of it is.
 
     >>> guard = Guard()
     >>> for update in range(50):
@@ -72,17 +76,17 @@ class Guard:
         Raises:
             ValueError: if it is anything else.
         """
-        fields = Fields("the guard", given)
+        fields, far = Fields("the guard", given), (-LARGEST, LARGEST)
         return cls(
-            _or_else(fields, "loss", math.nan), _or_else(fields, "start", math.nan), fields.whole("seen"),
+            fields.number_or(math.nan, "loss", *far), fields.number_or(math.nan, "start", *far), fields.whole("seen"),
             fields.number("variance", 0.0), fields.number("calm", 0.0), fields.number("memory", 1.0),
-            _or_else(fields, "best", math.inf), fields.flag("finite"),
+            fields.number_or(math.inf, "best", *far), fields.flag("finite"),
         )  # fmt: skip
 
     def see(self, loss: float, progress: float) -> Guard:
         """The guard after the loss of an update at that progress."""
         seen = self.seen + 1
-        if not math.isfinite(loss):
+        if not abs(loss) <= LARGEST:
             return replace(self, seen=seen, finite=False)
         smooth = loss if math.isnan(self.loss) else self.loss
         memory = max(SHORTEST, MEMORY * seen / progress) if progress > 0.0 else self.memory
@@ -115,10 +119,3 @@ class Guard:
     def forget(self) -> Guard:
         """The guard after weights were put back: the loss is that of the start until news come."""
         return replace(self, loss=self.start, best=math.inf, finite=True)
-
-
-def _or_else(fields: Fields, name: str, other: float) -> float:
-    """A finite number, or this one that is not."""
-    value = fields.any(name)
-    same = isinstance(value, float) and (value == other or (math.isnan(value) and math.isnan(other)))
-    return other if same else fields.number(name)

@@ -88,8 +88,8 @@ class State:
         number = fields.number
         return cls(
             fields.flag("started"), number("since", 0.0), number("level", 0.0), number("goal", 0.0),
-            fields.flag("climbing"), _or_infinite(fields, "doubted"), fields.whole("probes"), number("due", 0.0),
-            fields.whole("checked", 0, len(CHECKS)), _or_infinite(fields, "calm"), fields.whole("forward_passes"),
+            fields.flag("climbing"), fields.number_or(math.inf, "doubted"), fields.whole("probes"), number("due", 0.0),
+            fields.whole("checked", 0, len(CHECKS)), fields.number_or(math.inf, "calm"), fields.whole("forward_passes"),
             Guard.read(fields.any("guard")),
             Pool(pool.number("slope"), pool.number("curvature"), pool.number("variance", 0.0)),
         )  # fmt: skip
@@ -108,10 +108,6 @@ class State:
     def head_for(self, goal: float, progress: float) -> State:
         """The state with another goal, from where the level is now."""
         return replace(self, since=progress, level=self.level_at(progress), goal=goal)
-
-
-def _or_infinite(fields: Fields, name: str) -> float:
-    return math.inf if fields.any(name) == math.inf else fields.number(name)
 
 
 @dataclass(frozen=True)

@@ -171,8 +171,7 @@ def _decision(given: Any) -> Decision:
 
 def _or_none(fields: Fields, name: str) -> float | None:
     """A number, which may be infinite, where a minimum is out of sight."""
-    value = fields.any(name)
-    return value if value is None or value == math.inf else fields.number(name)
+    return None if fields.any(name) is None else fields.number_or(math.inf, name)
 
 
 def _number(name: str, value: Any) -> float:
