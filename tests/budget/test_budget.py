@@ -42,6 +42,21 @@ def test_epochs_from_text_need_their_length() -> None:
         Budget.parse("3ep")
 
 
+@pytest.mark.parametrize(("accumulate", "ranks", "updates"), [(1, 1, 10), (4, 1, 3), (1, 4, 3), (3, 2, 2), (20, 1, 1)])
+def test_passes_over_a_loader_count_updates(accumulate: int, ranks: int, updates: int) -> None:
+    budget = Budget.over(range(10), epochs=3, accumulate=accumulate, ranks=ranks)
+    assert (budget.total, budget.unit) == (3 * updates, "epochs")
+
+
+def test_passes_over_what_has_no_end_are_refused() -> None:
+    with pytest.raises(TypeError, match="batches must have a length.*generator"):
+        Budget.over((k for k in range(3)), epochs=3)
+    with pytest.raises(ValueError, match="accumulate must be a whole number, at least 1; got 0"):
+        Budget.over(range(3), epochs=3, accumulate=0)
+    with pytest.raises(ValueError, match="batches is empty"):
+        Budget.over([], epochs=3)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

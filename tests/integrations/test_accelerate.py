@@ -115,6 +115,19 @@ def test_saved_states_resume_bit_for_bit(accumulate: int, tmp_path: Path) -> Non
     assert all(map(torch.equal, fresh.model.parameters(), whole.model.parameters()))
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (lehr.LearnedSchedule.pretrained(), "with Accelerate call observe.*scheduler.scheduler"),
+        (lehr.LRTuner(), r"with Accelerate write lehr.fit\(lehr.Training\(model"),
+    ],
+    ids=["loss", "look"],
+)
+def test_a_policy_that_is_shown_nothing_says_what_to_write(policy: Any, said: str) -> None:
+    with pytest.raises(RuntimeError, match=said):
+        Run(policy).train()
+
+
 def prepared(accumulate: int, clip: float | None) -> Any:
     torch.manual_seed(0)
     accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=accumulate)

@@ -15,7 +15,7 @@ pytest.importorskip("ignite")
 
 from ignite.engine import Engine, Events, create_supervised_trainer
 from ignite.handlers import Checkpoint, DiskSaver
-from ignite.handlers.param_scheduler import LRScheduler
+from ignite.handlers.param_scheduler import LRScheduler, create_lr_scheduler_with_warmup
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("error::lehr.BudgetWarning")]
 
@@ -36,6 +36,10 @@ class Run:
             self.trainer.add_event_handler(event, lambda *_: self.scheduler.step())
         self.rates: list[float] = []
         self.optimizer.register_step_post_hook(lambda one, *_: self.rates.append(one.param_groups[0]["lr"]))
+
+    def go(self, handler: Any) -> None:
+        self.trainer.add_event_handler(Events.ITERATION_STARTED, handler)
+        self.trainer.run(DATA, max_epochs=1)
 
     def weights(self) -> Tensor:
         return torch.cat([p.detach().flatten() for p in self.model.parameters()])
@@ -58,11 +62,25 @@ def test_a_handler_that_hands_the_engine_on_says_what_to_write() -> None:
         run.trainer.run(DATA, max_epochs=1)
 
 
-def test_ignites_own_handler_says_what_to_write() -> None:
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda run: run.go(LRScheduler(run.scheduler)),
+        lambda run: create_lr_scheduler_with_warmup(run.scheduler, warmup_start_value=0.0, warmup_duration=5),
+        lambda run: LRScheduler.simulate_values(5, run.scheduler),
+    ],
+    ids=["handler", "warm-up", "simulation"],
+)
+def test_ignites_own_handlers_say_what_to_write(use: Any) -> None:
     run = Run(lehr.Linear())
-    run.trainer.add_event_handler(Events.ITERATION_STARTED, LRScheduler(run.scheduler))
-    with pytest.raises(AttributeError, match=r"counts updates itself: call step\(\) after each"):
-        run.trainer.run(DATA, max_epochs=1)
+    with pytest.raises(AttributeError, match=r"Events.ITERATION_COMPLETED.*after_warmup\(0.1\).*scheduler.preview\(\)"):
+        use(run)
+
+
+@pytest.mark.parametrize("policy", [lehr.LRTuner(), lehr.LearnedSchedule.pretrained()], ids=["look", "loss"])
+def test_a_policy_that_is_shown_nothing_says_what_to_write(policy: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"with Ignite write Engine\(.*training.step\(scheduler\)"):
+        Run(policy, event=Events.ITERATION_COMPLETED).trainer.run(DATA, max_epochs=1)
 
 
 def test_ignites_checkpoints_resume_bit_for_bit(tmp_path: Path) -> None:

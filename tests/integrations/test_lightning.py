@@ -439,6 +439,34 @@ def test_another_length_is_refused_unless_accepted(tmp_path: Path) -> None:
     assert model.rates == pytest.approx([0.1 * (1 - k / 32) for k in range(16, 32)])
 
 
+def test_another_peak_after_loading_is_refused_unless_accepted(tmp_path: Path) -> None:
+    saving = lightning.callbacks.ModelCheckpoint(dirpath=tmp_path, every_n_epochs=2, save_top_k=-1, filename="{epoch}")
+    trainer(Lehr(lehr.Linear()), saving, enable_checkpointing=True).fit(Model(), loader())
+    with pytest.raises(ValueError, match="base learning rates changed"):
+        trainer(Lehr(lehr.Linear())).fit(Model(lr=0.05), loader(), ckpt_path=tmp_path / "epoch=1.ckpt")
+    model = Model(lr=0.05)
+    trainer(Lehr(lehr.Linear(), accept="base_lrs")).fit(model, loader(), ckpt_path=tmp_path / "epoch=1.ckpt")
+    assert model.rates == pytest.approx([0.05 * (1 - k / 40) for k in range(16, 40)])
+
+
+def test_a_peak_that_was_found_is_gone_on_with(tmp_path: Path) -> None:
+    saving = lightning.callbacks.ModelCheckpoint(dirpath=tmp_path, every_n_epochs=2, save_top_k=-1, filename="{epoch}")
+    trainer(Lehr(lehr.Linear(), find_peak=lambda training: 0.02), saving, enable_checkpointing=True).fit(
+        Model(), loader()
+    )
+    model = Model()
+    trainer(Lehr(lehr.Linear(), find_peak=lambda training: 0.3)).fit(
+        model, loader(), ckpt_path=tmp_path / "epoch=1.ckpt"
+    )
+    assert model.rates == pytest.approx([0.2 * (1 - k / 40) for k in range(16, 40)])  # ten times the first group's
+
+
+def test_averaging_that_sets_the_rate_is_refused() -> None:
+    run = trainer(Lehr(lehr.Linear()), lightning.callbacks.StochasticWeightAveraging(1e-2))
+    with pytest.raises(ValueError, match=r"instead write .*WeightAveraging\(\)"):
+        run.fit(Model(), loader())
+
+
 def test_going_on_without_the_callbacks_state_is_refused(tmp_path: Path) -> None:
     plain = trainer(max_epochs=2)
     plain.fit(Model(), loader())
@@ -506,6 +534,25 @@ def test_a_scheduler_from_configure_optimizers_resumes_bit_for_bit(interval: str
     trainer().fit(part, loader(), ckpt_path=tmp_path / "epoch=1.ckpt")
     assert part.rates == whole.rates[16:]
     assert torch.equal(weights(part), weights(whole))
+
+
+@pytest.mark.parametrize("policy", [lehr.LRTuner(), lehr.LearnedSchedule.pretrained()], ids=["look", "loss"])
+def test_a_policy_from_configure_optimizers_says_what_to_write(policy: Any) -> None:
+    model = Model(lambda one: ([one], [lehr.Scheduler(one, policy, lehr.Budget(steps=40))]))
+    with pytest.raises(RuntimeError, match=r"return only the optimizer.*lightning.Lehr\(policy\)"):
+        trainer().fit(model, loader())
+
+
+def test_what_configure_optimizers_says_beyond_the_scheduler_is_refused() -> None:
+    def configure(optimizer: Any) -> Any:
+        scheduler = lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(steps=40))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "reduce_on_plateau": True, "monitor": "train_loss"},
+        }
+
+    with pytest.raises(TypeError, match='leave "reduce_on_plateau" out'):
+        trainer().fit(Model(configure), loader())
 
 
 def test_the_wrappers_of_lightning_and_fabric_are_looked_through() -> None:

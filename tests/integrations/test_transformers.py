@@ -228,6 +228,38 @@ def test_resuming_with_another_curve_or_without_state_is_refused(tmp_path: Path)
         )
 
 
+@pytest.mark.parametrize("driven", ["callback", "scheduler"])
+def test_another_peak_after_loading_is_refused_unless_accepted(driven: str, tmp_path: Path) -> None:
+    def run(folder: Path, lr: float, accept: Any = (), **options: Any) -> list[float]:
+        rates, model = Rates(), bert()
+        if driven == "callback":
+            one = trainer(folder, Lehr(lehr.Linear(), accept=accept), rates, model=model, learning_rate=lr, **options)
+        else:
+            optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+            scheduler = lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(steps=20), accept=accept)
+            one = trainer(folder, rates, model=model, more={"optimizers": (optimizer, scheduler)}, **options)
+        one.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8") if folder != tmp_path else None)
+        return rates.used
+
+    run(tmp_path, 1e-3, **saves(tmp_path))
+    with pytest.raises(ValueError, match=r"base learning rates changed(.|\n)*or to lehr.Scheduler or Lehr"):
+        run(tmp_path / "other", 5e-4)
+    rates = run(tmp_path / "other", 5e-4, accept="base_lrs")
+    assert rates == pytest.approx([5e-4 * (1 - k / 20) for k in range(8, 20)])
+
+
+def test_tokens_are_those_that_the_trainer_counts(tmp_path: Path) -> None:
+    driver, rates = Lehr(lehr.Linear(), "320tok"), Rates()
+    trainer(tmp_path, driver, rates, max_steps=100, include_num_input_tokens_seen="all", **saves(tmp_path)).train()
+    assert rates.used == pytest.approx([1e-3 * (1 - k / 10) for k in range(10)])  # 4 rows of 8 tokens an update
+    resumed = Rates()
+    again = trainer(
+        tmp_path, Lehr(lehr.Linear(), "320tok"), resumed, max_steps=100, include_num_input_tokens_seen="all"
+    )
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-8"))
+    assert resumed.used == rates.used[8:]
+
+
 def test_training_twice_starts_anew(tmp_path: Path) -> None:
     driver, rates = Lehr(lehr.LearnedSchedule.pretrained()), Rates()
     run = trainer(tmp_path, driver, rates)
@@ -269,9 +301,17 @@ def test_a_scheduler_as_it_is_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(weights(two), weights(one))
 
 
-def test_a_scheduler_as_it_is_says_that_a_policy_sees_no_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (lehr.LearnedSchedule.pretrained(), r"with Transformers write .*transformers.Lehr\(policy\)"),
+        (lehr.LRTuner(), r"write lehr.fit\(lehr.Training"),
+    ],
+    ids=["loss", "look"],
+)
+def test_a_scheduler_as_it_is_says_that_a_policy_sees_nothing(policy: Any, said: str, tmp_path: Path) -> None:
     model = bert()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    scheduler = lehr.Scheduler(optimizer, lehr.LearnedSchedule.pretrained(), lehr.Budget(steps=20))
-    with pytest.raises(RuntimeError, match="was never called"):
+    scheduler = lehr.Scheduler(optimizer, policy, lehr.Budget(steps=20))
+    with pytest.raises(RuntimeError, match=said):
         trainer(tmp_path, model=model, more={"optimizers": (optimizer, scheduler)}).train()

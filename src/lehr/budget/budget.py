@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import string
+from collections.abc import Sized
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from lehr._numbers import LARGEST, SMALLEST, plain, shown
+from lehr._numbers import LARGEST, SMALLEST, plain, shown, whole
 
 Unit = Literal["steps", "epochs", "samples", "tokens", "seconds"]
 
@@ -93,7 +94,11 @@ class Budget:
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, _amount("Budget", name, value))
         if self.epochs is not None and self.steps_per_epoch is None:
-            raise ValueError("Budget(epochs=...) needs steps_per_epoch, the number of updates an epoch (len(loader))")
+            raise ValueError(
+                "Budget(epochs=...) needs steps_per_epoch, the number of updates an epoch (len(loader)), which "
+                "accumulated batches and several processes make fewer: write Budget.over(loader, epochs=..., "
+                "accumulate=..., ranks=...)"
+            )
         if not SMALLEST <= self.total <= LARGEST:
             raise ValueError(
                 f"Budget: epochs and steps_per_epoch make {self.total:g} updates, and must make from {SMALLEST:g} to "
@@ -111,6 +116,39 @@ class Budget:
         Budget.every(steps=4000)
         """
         return cls(**amount, endless=True)
+
+    @classmethod
+    def over(cls, batches: Sized, *, epochs: float, accumulate: int = 1, ranks: int = 1) -> Budget:
+        """Passes over batches, of which an update takes several.
+
+            steps_per_epoch = ceil(len(batches) / (accumulate ranks))
+
+        Args:
+            batches: a loader, or anything else with a length.
+            epochs: passes over the batches, above 0.
+            accumulate: batches whose gradients make one update on a process, at least 1. What is left over at the end
+                of an epoch makes an update, as in the trainers of other libraries.
+            ranks: processes that share these batches, at least 1; leave it out where the loader is that of one process
+                already, with a `DistributedSampler` or as `accelerator.prepare` returned it.
+
+        Raises:
+            TypeError: if the batches have no length.
+            ValueError: if a number is out of range.
+
+        >>> Budget.over(range(100), epochs=3, accumulate=4, ranks=2)
+        Budget(epochs=3, steps_per_epoch=13)
+        """
+        if not isinstance(batches, Sized):
+            raise TypeError(
+                f"Budget.over: batches must have a length, as a loader has; got {type(batches).__name__}. For a stream "
+                "write Budget(steps=...) or Budget(samples=...)"
+            )
+        for name, value in (("accumulate", accumulate), ("ranks", ranks)):
+            if whole(value, 1) is None:
+                raise ValueError(f"Budget.over: {name} must be a whole number, at least 1; got {shown(value)}")
+        if not len(batches):
+            raise ValueError("Budget.over: batches is empty; give those that an epoch goes over")
+        return cls(epochs=epochs, steps_per_epoch=math.ceil(len(batches) / (accumulate * ranks)))
 
     @classmethod
     def parse(

@@ -40,8 +40,9 @@ def check_countable(budget: lehr.Budget) -> None:
     """
     if budget.unit in ("samples", "tokens") and budget.each is None:
         raise ValueError(
-            f"Lehr: a trainer does not say how many {budget.unit} an update used; give the budget as "
-            f"lehr.Budget({budget.unit}=..., {budget.unit}_per_step=...)"
+            f"Lehr: the trainer does not say how many {budget.unit} an update used; give the budget as "
+            f"lehr.Budget({budget.unit}=..., {budget.unit}_per_step=...), or with Transformers tokens by "
+            'TrainingArguments(include_num_input_tokens_seen="all")'
         )
 
 

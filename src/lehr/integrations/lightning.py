@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -77,6 +77,7 @@ class Lehr(Callback):
         self.accept = accept
         self._scheduler: lehr.Scheduler | None = None
         self._loaded: Mapping[str, Any] | None = None
+        self._peaks: list[list[Any]] = []
         self._losses: list[Tensor] = []
         self._updates = 0
         self._pause = ExitStack()
@@ -93,6 +94,10 @@ class Lehr(Callback):
         return self._scheduler
 
     # -- the trainer's events ---------------------------------------------------------------------------------------
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the rates that the module asks for, before a checkpoint brings others."""
+        self._peaks = [[group["lr"] for group in one.param_groups] for one in trainer.optimizers]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(trainer, Trainer):
@@ -111,6 +116,11 @@ class Lehr(Callback):
                 "where its schedule was is not known; start a new Trainer, or give fit(ckpt_path=...) a checkpoint of "
                 "a run with the callback"
             )
+        if any(isinstance(one, StochasticWeightAveraging) for one in trainer.callbacks):
+            raise ValueError(
+                "Lehr: StochasticWeightAveraging sets the learning rate too; instead write Lightning's callback "
+                "WeightAveraging(), which averages weights and leaves the rate alone"
+            )
         looks = self.find_peak is not None or (isinstance(self.policy, lehr.Policy) and "loss_at" in self.policy.needs)
         watches = looks or (isinstance(self.policy, lehr.Policy) and self.policy.follow is None)
         if watches and not pl_module.automatic_optimization:
@@ -120,6 +130,8 @@ class Lehr(Callback):
             )
         batches = lehr.Batches(self._batches_to_look_at(trainer) if looks else [None])
         self._training = _training_of(trainer, pl_module, batches)
+        if self.find_peak is None and self._loaded is not None:
+            self._restore_peaks(trainer)
         if self.find_peak is not None and self._loaded is None:
             self._training.set_peak(self.find_peak(self._training))
         self._scheduler = lehr.Scheduler(self._training, self.policy, self._budget_of(trainer), accept=self.accept)
@@ -176,6 +188,12 @@ class Lehr(Callback):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a checkpoint when training starts."""
         self._loaded = dict(state_dict) or None
+
+    def _restore_peaks(self, trainer: Trainer) -> None:
+        """The base rates that the module asked for: if they are not the checkpoint's, the scheduler says so."""
+        for optimizer, rates in zip(trainer.optimizers, self._peaks, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["initial_lr"] = float(rate)
 
     # -- what the trainer says --------------------------------------------------------------------------------------
 

@@ -31,7 +31,8 @@ class Lehr(TrainerCallback):
         policy: a schedule, a list of schedules (one for each parameter group) or a policy that does not look along the
             step. The trainer makes two groups: parameters with weight decay, and those without.
         budget: what there is to spend, as text such as "30min" or "3ep", or as a `lehr.Budget`; training stops when it
-            is spent. If not given it is what `num_train_epochs` or `max_steps` make it.
+            is spent. If not given it is what `num_train_epochs` or `max_steps` make it. Tokens are counted with
+            `include_num_input_tokens_seen` of the `TrainingArguments`.
         accept: how a checkpoint may differ from this run, as in `lehr.Scheduler`: `accept="budget"` trains longer.
 
     Raises:
@@ -72,6 +73,7 @@ class Lehr(TrainerCallback):
         self.accept = accept
         self._scheduler: lehr.Scheduler | None = None
         self._loss = _LossOfUpdate()
+        self._tokens: float = 0
         self._pause = ExitStack()
 
     @property
@@ -98,6 +100,9 @@ class Lehr(TrainerCallback):
                 "curve as Lehr(lehr.Cosine().after_warmup(0.1))"
             )
         budget = self._budget_of(args, state, more["train_dataloader"])
+        for group, rate in zip(more["optimizer"].param_groups, given.base_lrs, strict=True):
+            group["initial_lr"] = rate  # what a checkpoint has brought is not what this run was asked for
+        self._tokens = state.num_input_tokens_seen
         self._scheduler = lehr.Scheduler(more["optimizer"], self.policy, budget, accept=self.accept)
         loaded = vars(given).pop(STATE, None)
         if loaded is not None:
@@ -114,9 +119,15 @@ class Lehr(TrainerCallback):
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self._pause.close()
 
-    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
-        if self.scheduler.wants_loss:
-            self.scheduler.observe(loss=self._loss.take())
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        scheduler = self.scheduler
+        if scheduler.budget.unit == "tokens" and scheduler.budget.each is None:
+            scheduler.observe_amount((state.num_input_tokens_seen - self._tokens) / args.world_size)
+            self._tokens = state.num_input_tokens_seen
+        if scheduler.wants_loss:
+            scheduler.observe(loss=self._loss.take())
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if self.budget is not None and self.scheduler.finished:
@@ -149,7 +160,8 @@ class Lehr(TrainerCallback):
             budget = lehr.Budget.parse(self.budget, steps_per_epoch=epoch, samples_per_step=samples)
         else:
             budget = self.budget
-        check_countable(budget)
+        if budget.unit != "tokens" or args.include_num_input_tokens_seen == "no":
+            check_countable(budget)
         if budget.updates is not None and not budget.endless and budget.updates > state.max_steps:
             raise ValueError(
                 f"Lehr: the budget of {budget} is {budget.updates:,} updates, but the trainer ends after "
@@ -212,7 +224,7 @@ def _is_default(scheduler: LRScheduler, steps: int) -> bool:
 
 def _hand_on(given: LRScheduler, scheduler: lehr.Scheduler) -> None:
     """Have the trainer's own scheduler, which cannot be replaced from a callback, hand its calls on to ours."""
-    own = given.state_dict()
+    own = {name: value for name, value in given.state_dict().items() if name != "base_lrs"}  # the next run has its own
     vars(given).update(
         step=scheduler.step,
         get_last_lr=scheduler.get_last_lr,

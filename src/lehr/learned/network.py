@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple
 
 import torch
@@ -71,7 +72,7 @@ class BudgetNetwork(nn.Module):
         self.leave = nn.Linear(hidden, 1)
         self.windows: Tensor
         self.register_buffer("windows", torch.tensor(WINDOWS), persistent=False)
-        self.begin = nn.Parameter(torch.tensor([0.1, 0.1]).log())  # plain optimizers, adaptive ones
+        self.begin = nn.Parameter(torch.full((2,), math.log(0.1)))  # plain optimizers, adaptive ones
         nn.init.zeros_(self.leave.weight)  # untrained, it is linear to zero
         nn.init.zeros_(self.leave.bias)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lehr._numbers import plain, shown
 from lehr.policy.decision import Decision
 from lehr.policy.moment import Moment
 from lehr.schedules import Constant, Schedule
+from lehr.schedules._no_scheduler import no_scheduler
 
 Recovery = Literal["keep", "put back"]
 """What a policy asks the scheduler to do with the weights: keep a copy of them, or put the copy back."""
@@ -97,6 +98,11 @@ class Policy(ABC):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027 - most policies have nothing to load
         """Go on from what `state_dict` returned."""
+
+    if not TYPE_CHECKING:  # or every attribute would be there for type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_scheduler(self, name)
 
     def __mul__(self, other: Policy | Schedule | float) -> Policy:
         """Both policies' factors multiplied, group by group."""

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 
 from lehr.budget import Budget, Clock
 from lehr.policy import Follow
+from lehr.scheduler.trainers import calling
 
 FAR_FROM_THE_END: Final = 0.1
 
@@ -33,10 +34,9 @@ def idle(calls: int) -> str:
 def uninformed(policy: Any) -> str:
     """For a policy that looks at training and is never shown any."""
     signals = ", ".join(f"{name}=..." for name in policy.needs)
-    return (
-        f"{policy!r} looks at training, but scheduler.observe({signals}) was never called: let lehr make the updates "
-        "(for loss in training.run(scheduler)), or call observe between backward() and optimizer.step()"
-    )
+    trainer = calling()
+    advice = trainer.look if "loss_at" in policy.needs else trainer.loss
+    return f"{policy!r} looks at training, but scheduler.observe({signals}) was never called: {advice}"
 
 
 def retired(policy: Any) -> str:
@@ -51,8 +51,8 @@ def meddled(value: float, policy: Any) -> str:
     """For a rate that somebody else has set."""
     return (
         f"somebody else has set the learning rate to {value:g}, but {policy!r} sets it anew at each update. Multiply "
-        "schedules with * or chain them with .then instead of a second scheduler; a base rate is changed with "
-        "training.set_peak(rate)"
+        "schedules with * or chain them with .then instead of a second scheduler, look for a rate with lehr.range_test "
+        "instead of another library's finder, and change a base rate with training.set_peak(rate)"
     )
 
 

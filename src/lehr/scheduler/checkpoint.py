@@ -209,7 +209,8 @@ class SchedulerState:
             names = ", ".join(repr(name) for name in refused)
             raise ValueError(
                 f"the checkpoint was made by another run:\n{what}\n"
-                f"If that is meant, pass accept=[{names}] to load_state_dict."
+                f"If that is meant, pass accept=[{names}] to load_state_dict, or to lehr.Scheduler or Lehr where a "
+                "trainer calls that."
             )
         groups, tails = len(mine.base_lrs), len(self.finishing.schedules) if self.finishing is not None else 0
         if "budget" not in different and tails not in (0, 1, groups):

@@ -65,7 +65,10 @@ def policy_for(optimizers: Sequence[Optimizer], policy: Any) -> Policy:
 def check_arguments(budget: Any, count: Any, agree_every: Any, now: Any, also: Any) -> None:
     """Whether a scheduler can be built of these."""
     if not isinstance(budget, Budget):
-        raise TypeError(f"Scheduler: budget must be a lehr.Budget, such as Budget(steps=1000); got {budget!r}")
+        raise TypeError(
+            "Scheduler: budget must be a lehr.Budget, such as Budget(steps=1000), training.budget('3ep') or "
+            f"Budget.over(loader, epochs=3); got {budget!r}"
+        )
     if count not in ("updates", "calls"):
         raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {count!r}")
     if whole(agree_every, 1) is None:

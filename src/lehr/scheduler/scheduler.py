@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.budget import Budget, Clock
 from lehr.policy import Follow, Look, Moment, Policy, Recovery, as_look
-from lehr.scheduler import finishing, last_words, ranks
+from lehr.scheduler import finishing, last_words, ranks, trainers
 from lehr.scheduler.budget_warnings import (
     FAR_FROM_THE_END,
     BudgetWarning,
@@ -194,7 +194,7 @@ class Scheduler(LRScheduler):
     @last_epoch.setter
     def last_epoch(self, value: int) -> None:
         raise AttributeError(
-            "lehr.Scheduler counts updates itself: call step() after each instead of setting last_epoch"
+            f"lehr.Scheduler counts updates itself, so last_epoch cannot be set: {trainers.calling().compose}"
         )
 
     # -- the two events ---------------------------------------------------------------------------------------------
@@ -212,8 +212,8 @@ class Scheduler(LRScheduler):
         """
         if epoch is not None:
             raise TypeError(
-                "Scheduler.step takes no epoch, nor anything else, since it counts the optimizer's updates itself; "
-                "write scheduler.step(), and as a handler lambda *_: scheduler.step()"
+                "Scheduler.step takes no epoch, nor anything else, since it counts the optimizer's updates itself: "
+                f"{trainers.calling().step}"
             )
         counter = self._counters[0]
         if counter.suspended:
@@ -297,7 +297,8 @@ class Scheduler(LRScheduler):
         progress = self.clock.progress
         for name, given in (("loss", loss), ("loss_at", loss_at)):
             if name in self.policy.needs and given is None and (name == "loss" or self.policy.wants_look(progress)):
-                raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({name}=...) before the update")
+                what = "loss_at=lehr.Probe(training)" if name == "loss_at" else "loss=loss"
+                raise ValueError(f"{self.policy!r} needs {name}: call scheduler.observe({what}) before the update")
         if loss is not None:
             with last_words.telling():
                 loss = ranks.mean(loss_of(loss), self._data_parallel)

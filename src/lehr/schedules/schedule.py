@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import MISSING, dataclass, fields
 from decimal import Decimal
 from numbers import Real
-from typing import Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from lehr._numbers import LARGEST, plain, shown
 from lehr._svg import figure
@@ -23,6 +23,7 @@ from lehr.schedules._namespace import (
     turns_at,
     whole,
 )  # fmt: skip
+from lehr.schedules._no_scheduler import no_scheduler
 
 DEEPEST: Final = 100
 """How deep schedules can be nested: so deep that Python can still print, copy and read them again."""
@@ -81,6 +82,11 @@ class Schedule(ABC):
                 f"{shown(self)} gives {factor} at progress {progress}; a factor must be finite and at least 0"
             )
         return factor
+
+    if not TYPE_CHECKING:  # or every attribute would be there for type checkers
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_scheduler(self, name)
 
     def __mul__(self, other: Schedule | float) -> Schedule:
         """Both factors multiplied at every progress; a number stands for a constant.
