@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -18,11 +16,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lehr.budget import Budget, Clock
-from lehr.policy import Follow, Look, Moment, Policy, Recovery, as_look
+from lehr.policy import Follow, Look, Moment, Policy, as_look
 from lehr.scheduler import finishing, last_words, ranks, trainers
 from lehr.scheduler.budget_warnings import (
     FAR_FROM_THE_END,
-    BudgetWarning,
     RunsUnderWay,
     idle,
     meddled,
@@ -32,6 +29,7 @@ from lehr.scheduler.budget_warnings import (
     uninformed,
 )
 from lehr.scheduler.checkpoint import Fingerprint, SchedulerState, accepted, load_policy
+from lehr.scheduler.drivers import take_over
 from lehr.scheduler.history import History
 from lehr.scheduler.inputs import (
     Drives,
@@ -42,15 +40,16 @@ from lehr.scheduler.inputs import (
     loss_of,
     policy_for,
 )
+from lehr.scheduler.notices import Notices
 from lehr.scheduler.param_groups import (
     Factors,
     Hyperparameters,
-    base_rates,
     numbers,
     rates_of,
     set_base_rates,
 )
 from lehr.scheduler.preview import Preview, look_ahead
+from lehr.scheduler.recovery import recover
 from lehr.schedules import Linear, Schedule
 from lehr.state.fallback import Fallback
 from lehr.state.optimizers import OptimizerSet
@@ -58,9 +57,6 @@ from lehr.state.update_counter import UpdateCounter
 
 IDLE_CALLS = 100
 """After how many calls of `step()` in a row without an update to say so; fewer are accumulation, or AMP."""
-
-_DRIVERS: weakref.WeakKeyDictionary[Optimizer, weakref.ref[Scheduler]] = weakref.WeakKeyDictionary()
-"""Which scheduler drives an optimizer now."""
 
 
 class Scheduler(LRScheduler):
@@ -140,7 +136,7 @@ class Scheduler(LRScheduler):
         self._fallback: Fallback | None = None
         self._observed: float | None = None
         self._informed = False
-        self._said: set[str] = set()
+        self._notices = Notices()
         self._idle_calls = 0, 0
         self._updates_beyond = 0
         self._factors: Factors = 1.0
@@ -251,7 +247,7 @@ class Scheduler(LRScheduler):
         calls = calls + 1 if updates == self.clock.updates else 1
         self._idle_calls = calls, self.clock.updates
         if calls == IDLE_CALLS:
-            self._say("idle", idle(IDLE_CALLS))
+            self._notices.say("idle", idle(IDLE_CALLS))
 
     @property
     def wants_loss(self) -> bool:
@@ -305,23 +301,12 @@ class Scheduler(LRScheduler):
         look = as_look(loss_at)
         self._informed = True
         self._apply(Moment(progress, loss, look and ranks.mean_along(look, self._data_parallel)))
-        self._recover(self.policy.recovery)
+        if (asked := self.policy.recovery) is not None:
+            self._fallback = recover(asked, self._fallback, self.optimizers, self.modules)
 
     def observe_amount(self, amount: float) -> None:
         """This rank has used so many samples or tokens, whichever the budget counts, since the last update."""
         self._observed = (self._observed or 0.0) + amount_of(self.budget.unit, amount)
-
-    def _recover(self, asked: Recovery | None) -> None:
-        """Keep a copy of the weights, or put it back, if the policy asks for that."""
-        if asked == "keep":
-            self._fallback = Fallback(self.optimizers, self.modules)
-        elif asked == "put back" and self._fallback is not None:
-            self._fallback.put_back(self.optimizers, self.modules)
-        elif asked == "put back":  # there is nothing to go back to, but this update must not be made
-            for group in self._together.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        parameter.grad.zero_()
 
     # -- before and beyond the run ----------------------------------------------------------------------------------
 
@@ -368,7 +353,7 @@ class Scheduler(LRScheduler):
         """
         factors, shape = numbers(self._factors), Linear() if shape is None else shape
         if not any([factors] if isinstance(factors, float) else factors):
-            self._say("nothing", "finish_by: today's rate is 0, as before a warm-up, and so it will stay")
+            self._notices.say("nothing", "finish_by: today's rate is 0, as before a warm-up, and so it will stay")
         finishing.tail(factors, 0.0, shape)  # before anything has changed
         counted = self.clock.budget.counted
         self.clock.finish(left)
@@ -515,12 +500,7 @@ class Scheduler(LRScheduler):
         self._retired = False
         self._acts = type(self.policy).arrive is not Policy.arrive  # most policies do not, and this runs once an update
         self._counts_alone = len(self.optimizers) == 1 and self._count == "updates"
-        for optimizer in self.optimizers:
-            before = _DRIVERS.get(optimizer)
-            other = None if before is None else before()
-            if other is not None and other is not self:
-                other._retire()
-            _DRIVERS[optimizer] = weakref.ref(self)
+        take_over(self)
         self._counters = [UpdateCounter(one, self._before_update, self._stand_still) for one in self.optimizers]
         for counter in self._counters:
             weakref.finalize(self, counter.detach).atexit = False
@@ -539,7 +519,8 @@ class Scheduler(LRScheduler):
                 self._own_bases = own
                 self._write(self.clock.progress, self._factors)
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
+        """Another scheduler drives an optimizer of this one from now on, which so counts no more."""
         self._retired = True
         for counter in self._counters:
             counter.detach()
@@ -589,7 +570,7 @@ class Scheduler(LRScheduler):
         self._factors = factors
         self._written.write(progress, factors)
         if self._written.lr.meddled is not None:
-            self._say("meddled", meddled(self._written.lr.meddled, self.policy))
+            self._notices.say("meddled", meddled(self._written.lr.meddled, self.policy))
             self._written.lr.meddled = None
         self.history.add(self.clock.updates, progress, factors)
         if self._acts:
@@ -603,7 +584,7 @@ class Scheduler(LRScheduler):
         self._written.adopt()
         for one in (self._written.lr, *(other for other, _ in self._written.others)):
             if one.strange is not None:
-                self._say(f"strange {one.key}", strange(one.key, one.strange))
+                self._notices.say(f"strange {one.key}", strange(one.key, one.strange))
                 one.strange = None
         self._own_bases += self.base_lrs[len(self._own_bases) :]
         self._impose()
@@ -624,27 +605,4 @@ class Scheduler(LRScheduler):
     def _beyond(self) -> None:
         self._updates_beyond += 1
         if self._updates_beyond > 1:  # a single large update may carry a run far past its end
-            self._say("overspent", overspent(self.budget))
-
-    def _say(self, what: str, message: str) -> None:
-        """Warn once, of the line outside this package that led here."""
-        if what in self._said:
-            return
-        self._said.add(what)
-        level, frame = 1, sys._getframe()
-        while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lehr."):
-            level, frame = level + 1, frame.f_back
-        warnings.warn(message, BudgetWarning, stacklevel=level)
-
-
-def rescale(optimizers: Sequence[Optimizer], rates: Sequence[float]) -> None:
-    """Give each group another learning rate at factor 1; the schedulers that drive the optimizers follow."""
-    set_base_rates(optimizers, rates)
-    drivers: dict[int, Scheduler] = {}
-    for one in optimizers:
-        reference = _DRIVERS.get(one)
-        driver = None if reference is None else reference()
-        if driver is not None:
-            drivers[id(driver)] = driver
-    for driver in drivers.values():  # which may list the optimizers in another order, and drive more of them
-        driver.rescale(base_rates(driver.optimizers))
+            self._notices.say("overspent", overspent(self.budget))

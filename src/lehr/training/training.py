@@ -18,9 +18,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from lehr._numbers import plain, real, shown, whole
 from lehr.budget import Budget
 from lehr.scheduler import Scheduler
+from lehr.scheduler.drivers import rescale
 from lehr.scheduler.last_words import tell
 from lehr.scheduler.param_groups import base_rates, peak_of
-from lehr.scheduler.scheduler import rescale
 from lehr.state import Batches, RandomState, untouched
 from lehr.state.generators import GeneratorState, is_generator
 from lehr.state.nested import Restore
