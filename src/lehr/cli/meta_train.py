@@ -150,7 +150,7 @@ def _learnable(name: str, data: str | None) -> lab.Task:
     if not isinstance(task, lab.Task):
         raise ValueError(
             f"--task: meta-training differentiates through updates of its own, so it needs a lehr.lab.Task; {name} is "
-            f"a {type(task).__name__}"
+            f"a {type(task).__name__}, which --policy learned takes"
         )
     return task
 
