@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+
+from lehr.lab.ranks import own_part
 
 
 def content_hash(*things: Any) -> str:
@@ -54,7 +55,7 @@ def _said(code: CodeType) -> Iterator[str]:
 def _parts(value: Any) -> Iterator[bytes]:
     yield type(value).__name__.encode()
     if isinstance(value, Tensor):
-        value = value.to_local() if isinstance(value, DTensor) else value
+        value = own_part(value)
         plain = (value.to_dense() if value.layout is not torch.strided else value).detach().cpu().contiguous()
         yield f"{value.dtype} {tuple(value.shape)}".encode()
         yield plain.flatten().view(torch.uint8).numpy().tobytes()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,12 @@ class Ranks:
         """
         each = size // self.count
         return slice(self.rank * each, (self.rank + 1) * each)
+
+
+def own_part(value: Tensor) -> Tensor:
+    """What this process holds of a tensor, which may be spread over several."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    from torch.distributed.tensor import DTensor  # an import of seconds
+
+    return value.to_local() if isinstance(value, DTensor) else value

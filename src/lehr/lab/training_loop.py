@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 import lehr
@@ -19,7 +18,7 @@ from lehr.lab.content import code_hash, content_hash
 from lehr.lab.loop import Score
 from lehr.lab.metric import Criterion
 from lehr.lab.placement import AUTO, Placement
-from lehr.lab.ranks import Ranks
+from lehr.lab.ranks import Ranks, own_part
 from lehr.lab.seeds import check_new, seed_everything
 
 if TYPE_CHECKING:  # a task makes its workload
@@ -280,7 +279,7 @@ class TrainingLoop:
     def _weights(self) -> str:
         """A hash of a sample of every weight that trains."""
         weights = (p.detach() for module in self.training.modules for p in module.parameters() if p.requires_grad)
-        local = (p.to_local() if isinstance(p, DTensor) else p for p in weights)
+        local = map(own_part, weights)
         return content_hash([p.flatten()[:: max(1, p.numel() // SAMPLED)] for p in local])
 
     def _score(self, name: str) -> Score:
