@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-
 NOT_AT_ONCE = (
     "lightning", "transformers", "accelerate", "ignite", "datasets", "scipy", "sklearn", "torch._dynamo",
     "torch.distributed.tensor",
