@@ -635,3 +635,40 @@ def test_fabric_trains_through_a_training() -> None:
     losses = [float(loss) for loss in training.run(scheduler)]
     assert len(losses) == 150
     assert losses[-1] < 0.1 * losses[0]
+
+
+@pytest.mark.parametrize("policy", ["learned", "freezing"])
+def test_fabric_saves_and_resumes_bit_for_bit(policy: str, tmp_path: Path) -> None:
+    from lightning.fabric import Fabric
+
+    def run(resume: bool) -> tuple[list[float], Tensor]:
+        torch.manual_seed(0)
+        fabric, net, rates = Fabric(accelerator="cpu", devices=1), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1)), []
+        plan = lehr.FreezeOut(lehr.layers_of(net), t0=0.5, how="linear")
+        inner = torch.optim.SGD(plan.param_groups(lr=0.01), momentum=0.9)
+        inner.register_step_post_hook(lambda one, *_: rates.append(one.param_groups[0]["lr"]))
+        model, optimizer = fabric.setup(net, inner)
+        made = plan if policy == "freezing" else lehr.LearnedSchedule.pretrained()
+        scheduler = lehr.Scheduler(optimizer, made, lehr.Budget(steps=32))
+        state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+        if resume:
+            fabric.load(tmp_path / "state.ckpt", state)
+        for epoch in range(3 if resume else 0, 4):
+            for x in fabric.setup_dataloaders(loader()):
+                optimizer.zero_grad()
+                loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
+                fabric.backward(loss)
+                scheduler.observe(loss=loss)
+                optimizer.step()
+                scheduler.step()
+            if epoch == 2 and not resume:
+                fabric.save(tmp_path / "state.ckpt", state)
+        return rates, weights(net)
+
+    rates, ended = run(resume=False)
+    assert len(rates) == 32
+    again, resumed = run(resume=True)
+    assert again == rates[24:]
+    assert torch.equal(resumed, ended)
+    if policy == "freezing":
+        assert [rate > 0.0 for rate in rates] == [k < 16 for k in range(32)]
