@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-import torch.multiprocessing as mp
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
@@ -22,6 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import fully_shard
 
 import lehr
+from processes import run_all_ranks
 
 STEPS = 12
 
@@ -118,7 +118,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
     for policy in SPREAD_ANEW:
         Run(policy).go(STEPS // 2).save(folder / f"{policy} of one")
-    mp.start_processes(_work, (str(folder),), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
+    run_all_ranks(_work, folder, 2)
     return folder
 
 
