@@ -36,6 +36,26 @@ def test_text(text: str, budget: Budget) -> None:
     assert Budget.parse(text) == budget
 
 
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("3ep", Budget(epochs=3, steps_per_epoch=50)),
+        ("500ba", Budget(steps=500, steps_per_epoch=50)),
+        ("1_000ba", Budget(steps=1_000, steps_per_epoch=50)),
+        ("100sp", Budget(samples=100, steps_per_epoch=50)),
+        ("3e4tok", Budget(tokens=30_000, steps_per_epoch=50)),
+        ("30sec", Budget(seconds=30, steps_per_epoch=50)),
+        ("90s", Budget(seconds=90, steps_per_epoch=50)),
+        ("1h30m", Budget(seconds=5_400, steps_per_epoch=50)),
+        ("1h20m40s", Budget(seconds=4_840, steps_per_epoch=50)),
+        ("5m30s", Budget(seconds=330, steps_per_epoch=50)),
+        ("3EP", Budget(epochs=3, steps_per_epoch=50)),
+    ],
+)
+def test_what_composer_makes_of_a_text(text: str, budget: Budget) -> None:
+    assert Budget.parse(text, steps_per_epoch=50) == budget
+
+
 def test_epochs_from_text_need_their_length() -> None:
     assert Budget.parse("3ep", steps_per_epoch=50).total == 150
     with pytest.raises(ValueError, match=r"needs steps_per_epoch, the number of updates an epoch \(len\(loader\)\)"):
@@ -65,6 +85,10 @@ def test_passes_over_what_has_no_end_are_refused() -> None:
         ("tenep", "'tenep' is not a budget"),
         ("5M", "unknown unit 'M'"),
         ("10 parsecs", "unknown unit 'parsecs' in the budget '10 parsecs'"),
+        ("0.1dur", r"the budget '0.1dur' is a share of a budget, not one: .* as in '3ep'.*after_warmup\(0.1\)"),
+        ("2iter", "the budget '2iter' counts iterations.*write the updates, as in '500ba'"),
+        ("30m1h", "'30m1h' is not a budget"),
+        ("0h0m", "Budget: seconds must be above 0"),
         ("0ep", "Budget: epochs must be above 0"),
         ("-3h", "Budget: seconds must be above 0"),
         ("nans", "is not a budget"),

@@ -24,7 +24,7 @@ def check(budget: Budget) -> None:
     assert 0.0 < budget.total < math.inf
     assert budget.updates is None or 1 <= budget.updates < math.inf
     clock = Clock(budget, now=lambda: 0.0)
-    clock.tick(amount=1)
+    clock.tick(amount=min(1, budget.total))  # far more than there is at once is refused
     assert 0.0 < clock.progress < math.inf
 
 
@@ -37,8 +37,9 @@ def check(budget: Budget) -> None:
             "{}{}{}".format,
             st.one_of(values.map(repr), st.text("0123456789.eE+-", max_size=8)),
             st.sampled_from(("", " ", "\n ", "  ")),
-            st.sampled_from(("steps", "ep", "h", "d", "tok", "samples", "s", "M", "parsecs", "")),
+            st.sampled_from(("steps", "ep", "h", "d", "tok", "samples", "s", "M", "dur", "iter", "parsecs", "")),
         ),
+        st.from_regex(r"\A(\d+h)?(\d+m)?(\d+s)?\Z"),
     )
 )
 def test_texts(text: str) -> None:
@@ -73,8 +74,16 @@ def test_numbers(arguments: dict[str, float], share: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["1" + " " * 10**6 + "!", " " * 10**6, "1e" * 10**5 + "!", "9" * 10**6 + "steps", "-" * 10**6, "1" + "e" * 10**6],
-    ids=["blanks", "only blanks", "exponents", "digits", "signs", "letters"],
+    [
+        "1" + " " * 10**6 + "!",
+        " " * 10**6,
+        "1e" * 10**5 + "!",
+        "9" * 10**6 + "steps",
+        "-" * 10**6,
+        "1" + "e" * 10**6,
+        "1m" * 10**6,
+    ],
+    ids=["blanks", "only blanks", "exponents", "digits", "signs", "letters", "minutes"],
 )
 def test_long_texts_return_at_once(text: str) -> None:
     begin = time.process_time()

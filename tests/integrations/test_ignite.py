@@ -97,6 +97,22 @@ def test_ignites_checkpoints_resume_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(part.weights(), whole.weights())
 
 
+def test_layers_freeze() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    plan = lehr.FreezeOut(lehr.layers_of(model), t0=0.5, how="linear")
+    optimizer = torch.optim.SGD(plan.param_groups(lr=0.1), momentum=0.9)
+    scheduler = lehr.Scheduler(optimizer, plan, lehr.Budget(steps=40))
+    trainer = create_supervised_trainer(model, optimizer, nn.functional.mse_loss)
+    first: list[Tensor] = []
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda *_: scheduler.step())
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda *_: first.append(model[0].weight.detach().clone()))
+    trainer.run(DATA, max_epochs=5)
+    assert scheduler.finished
+    assert not torch.equal(first[18], first[19])
+    assert all(torch.equal(one, first[19]) for one in first[20:])
+
+
 def test_an_engine_of_a_training_looks_along_the_step() -> None:
     torch.manual_seed(0)
     model = nn.Linear(4, 1)

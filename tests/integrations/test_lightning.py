@@ -395,6 +395,10 @@ def test_two_processes_agree(tmp_path: Path) -> None:
         assert first["updates"] == 48  # 16 batches each, two an update, six epochs
         assert max(first["rates"]) > 1e-3
         assert first["weights"] == pytest.approx([1.0] * 4, abs=0.05)
+    first, second = (json.loads((tmp_path / f"freezing {rank}.json").read_text()) for rank in (0, 1))
+    assert first == second
+    assert [rate > 0.0 for rate in first["rates"]] == [k < 24 for k in range(48)]
+    assert "find_unused_parameters=True" in (tmp_path / "plain 0.txt").read_text()
 
 
 # -- checkpoints and logs --------------------------------------------------------------------------------------------
@@ -425,6 +429,35 @@ def test_resuming_is_bit_for_bit(policy: Any, tmp_path: Path) -> None:
     assert part.rates == whole.rates[16:]
     assert torch.equal(weights(part), weights(whole))
     assert resumed.scheduler.get_last_lr() == driver.scheduler.get_last_lr()
+
+
+class Freezes(Model):
+    """Layers that freeze, the first half-way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plan = lehr.FreezeOut(lehr.layers_of(self.net, INPUTS[:8]), t0=0.5, how="linear")
+        self.first: list[Tensor] = []
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.plan.param_groups(lr=0.1), momentum=0.9)
+        optimizer.register_step_post_hook(lambda one, *_: self.rates.append(one.param_groups[0]["lr"]))
+        optimizer.register_step_post_hook(lambda *_: self.first.append(self.net[0].weight.detach().clone()))
+        return optimizer
+
+
+@pytest.mark.parametrize("epoch", [1, 3], ids=["before", "after"])
+def test_layers_freeze_and_resume_bit_for_bit(epoch: int, tmp_path: Path) -> None:
+    saving = lightning.callbacks.ModelCheckpoint(dirpath=tmp_path, every_n_epochs=2, save_top_k=-1, filename="{epoch}")
+    whole = Freezes()
+    trainer(Lehr(whole.plan), saving, enable_checkpointing=True).fit(whole, loader())
+    assert [rate > 0.0 for rate in whole.rates] == [k < 20 for k in range(40)]
+    assert all(torch.equal(one, whole.first[19]) for one in whole.first[20:])
+    assert not torch.equal(whole.first[18], whole.first[19])
+    part = Freezes()
+    trainer(Lehr(part.plan)).fit(part, loader(), ckpt_path=tmp_path / f"epoch={epoch}.ckpt")
+    assert part.rates == whole.rates[8 * (epoch + 1) :]
+    assert torch.equal(weights(part), weights(whole))
 
 
 def test_another_length_is_refused_unless_accepted(tmp_path: Path) -> None:
@@ -602,3 +635,40 @@ def test_fabric_trains_through_a_training() -> None:
     losses = [float(loss) for loss in training.run(scheduler)]
     assert len(losses) == 150
     assert losses[-1] < 0.1 * losses[0]
+
+
+@pytest.mark.parametrize("policy", ["learned", "freezing"])
+def test_fabric_saves_and_resumes_bit_for_bit(policy: str, tmp_path: Path) -> None:
+    from lightning.fabric import Fabric
+
+    def run(resume: bool) -> tuple[list[float], Tensor]:
+        torch.manual_seed(0)
+        fabric, net, rates = Fabric(accelerator="cpu", devices=1), nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1)), []
+        plan = lehr.FreezeOut(lehr.layers_of(net), t0=0.5, how="linear")
+        inner = torch.optim.SGD(plan.param_groups(lr=0.01), momentum=0.9)
+        inner.register_step_post_hook(lambda one, *_: rates.append(one.param_groups[0]["lr"]))
+        model, optimizer = fabric.setup(net, inner)
+        made = plan if policy == "freezing" else lehr.LearnedSchedule.pretrained()
+        scheduler = lehr.Scheduler(optimizer, made, lehr.Budget(steps=32))
+        state = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+        if resume:
+            fabric.load(tmp_path / "state.ckpt", state)
+        for epoch in range(3 if resume else 0, 4):
+            for x in fabric.setup_dataloaders(loader()):
+                optimizer.zero_grad()
+                loss = (model(x) - x.sum(1, keepdim=True)).square().mean()
+                fabric.backward(loss)
+                scheduler.observe(loss=loss)
+                optimizer.step()
+                scheduler.step()
+            if epoch == 2 and not resume:
+                fabric.save(tmp_path / "state.ckpt", state)
+        return rates, weights(net)
+
+    rates, ended = run(resume=False)
+    assert len(rates) == 32
+    again, resumed = run(resume=True)
+    assert again == rates[24:]
+    assert torch.equal(resumed, ended)
+    if policy == "freezing":
+        assert [rate > 0.0 for rate in rates] == [k < 16 for k in range(32)]

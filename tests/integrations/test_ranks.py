@@ -1,4 +1,4 @@
-"""Accelerate in two processes: the same rates and weights on both, resumed exactly."""
+"""Accelerate and Transformers' Trainer in two processes: the same rates and weights on both, resumed exactly."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
+import lehr
+
 pytest.importorskip("accelerate")
+pytest.importorskip("transformers")
 
 
-def run(folder: Path) -> dict[str, Any]:
+def run(library: str, folder: Path) -> dict[str, Any]:
     script = Path(__file__).with_name("ranks.py")
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         str(script), str(folder)],
+         str(script), library, str(folder)],
         capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -28,7 +31,7 @@ def run(folder: Path) -> dict[str, Any]:
 
 
 def test_accelerate_in_two_processes(tmp_path: Path) -> None:
-    ran = run(tmp_path)
+    ran = run("accelerate", tmp_path)
     # 16 batches on each rank, of which an update takes two
     assert ran["schedule"]["rates"] == pytest.approx([0.01 * (1 - k / 24) for k in range(24)])
     assert max(ran["tuner"]["rates"]) > 1e-3
@@ -37,3 +40,24 @@ def test_accelerate_in_two_processes(tmp_path: Path) -> None:
     assert ran["loop"]["updates"] == 32
     assert ran["resumed"]["rates"] == ran["loop"]["rates"][16:]
     assert ran["resumed"]["weights"] == ran["loop"]["weights"]
+    assert_freezes(ran, ended_at=16)
+
+
+def test_transformers_trainer_in_two_processes(tmp_path: Path) -> None:
+    ran = run("transformers", tmp_path)
+    curve = lehr.Linear().after_warmup(0.25)
+    # 8 batches on each rank, of which an update takes two
+    assert ran["schedule"]["rates"] == pytest.approx([1e-3 * curve(k / 12) for k in range(12)])
+    assert ran["epochs"]["rates"] == pytest.approx([1e-3 * curve(k / 8) for k in range(8)])
+    assert len(set(ran["learned"]["rates"])) == 12
+    assert ran["resumed"]["rates"] == ran["learned"]["rates"][8:]
+    assert ran["resumed"]["weights"] == ran["learned"]["weights"]
+    assert_freezes(ran, ended_at=12)
+
+
+def assert_freezes(ran: dict[str, Any], ended_at: int) -> None:
+    """The first layer trains for half of the updates, in a wrapper that does not wait for its gradients."""
+    rates = ran["freezing"]["rates"]
+    assert len(rates) == ran["freezing"]["updates"] == ended_at
+    assert [rate > 0.0 for rate in rates] == [k < ended_at // 2 for k in range(ended_at)]
+    assert "find_unused_parameters=True" in ran["freezing, plain"]

@@ -217,6 +217,43 @@ def test_resuming_is_bit_for_bit(make: Any, tmp_path: Path) -> None:
     assert resumed.scheduler.get_last_lr() == whole.scheduler.get_last_lr()
 
 
+@pytest.mark.parametrize("step", [8, 16], ids=["before", "after"])
+def test_layers_freeze_and_resume_bit_for_bit(step: int, tmp_path: Path) -> None:
+    def run(folder: Path, resume: str | None = None) -> tuple[list[float], Tensor]:
+        model, rates = bert(), Rates()
+        plan = lehr.FreezeOut(lehr.layers_of(model, data(1)[0]["input_ids"][None]), t0=0.5, how="linear")
+        optimizer = torch.optim.AdamW(plan.param_groups(lr=1e-3))
+        more = {"optimizers": (optimizer, None)}
+        trainer(folder, Lehr(plan), rates, model=model, more=more, **saves(folder)).train(resume_from_checkpoint=resume)
+        return rates.used, weights(model)
+
+    rates, ended = run(tmp_path)
+    assert [rate > 0.0 for rate in rates] == [k < 10 for k in range(20)]
+    resumed, again = run(tmp_path / "resumed", str(tmp_path / f"checkpoint-{step}"))
+    assert resumed == rates[step:]
+    assert torch.equal(again, ended)
+
+
+@pytest.mark.parametrize("make", [lehr.Linear, lehr.LearnedSchedule.pretrained], ids=["schedule", "learned"])
+def test_a_language_model_on_text(make: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"n_positions": 32, "n_embd": 32, "n_layer": 1, "n_head": 2, "bos_token_id": 0, "eos_token_id": 0}
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=256, **sizes))
+    text = torch.tensor(list((Path(__file__).parents[2] / "README.md").read_bytes()))
+    pieces = [{"input_ids": piece, "labels": piece} for piece in text.split(32) if len(piece) == 32]
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), use_cpu=True, report_to="none", disable_tqdm=True, dataloader_pin_memory=False,
+        save_strategy="no", learning_rate=1e-2, max_steps=60, logging_steps=1,
+    )  # fmt: skip
+    driver, rates = Lehr(make()), Rates()
+    run = transformers.Trainer(model, arguments, train_dataset=pieces, callbacks=[driver, rates])
+    run.train()
+    losses = [row["loss"] for row in run.state.log_history if "loss" in row]
+    assert len(rates.used) == len(losses) == 60
+    assert rates.logged == pytest.approx(rates.used)
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
 def test_resuming_with_another_curve_or_without_state_is_refused(tmp_path: Path) -> None:
     trainer(tmp_path, Lehr(lehr.Linear()), **saves(tmp_path)).train()
     with pytest.raises(ValueError, match="the schedule changed"):

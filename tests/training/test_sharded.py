@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-import torch.multiprocessing as mp
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     get_model_state_dict,
@@ -22,6 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import fully_shard
 
 import lehr
+from processes import run_all_ranks
 
 STEPS = 12
 
@@ -31,6 +31,9 @@ POLICIES: dict[str, Callable[[nn.Module], Any]] = {
     "learned": lambda model: lehr.LearnedSchedule.pretrained(),
     "freezing": lambda model: lehr.FreezeOut(lehr.layers_of(model), t0=0.25, how="linear"),
 }
+
+SPREAD_ANEW = ("schedule", "learned", "freezing")
+"""Whose state has the same entries all the time, as `torch.distributed.checkpoint` wants it."""
 
 
 class Run:
@@ -69,9 +72,15 @@ class Run:
             "batches": self.training.batches,
         }
 
+    def save(self, folder: Path) -> Run:
+        dcp.save(self.state(), checkpoint_id=folder, no_dist=not dist.is_initialized())
+        return self
+
     def load(self, folder: Path) -> Run:
+        alone = not dist.is_initialized()
+        dcp.load({"scheduler": self.scheduler}, checkpoint_id=folder, no_dist=alone)  # it says which layers are frozen
         state = self.state()
-        dcp.load(state, checkpoint_id=folder, no_dist=True)
+        dcp.load(state, checkpoint_id=folder, no_dist=alone)
         set_model_state_dict(self.model, state["model"])
         set_optimizer_state_dict(self.model, self.training.optimizers[0], state["optimizer"])
         return self
@@ -86,10 +95,13 @@ def _work(rank: int, folder: str) -> None:
     found: dict[str, Any] = {}
     for policy in POLICIES:
         run = Run(policy).go(STEPS // 2)
-        if policy == "schedule":
-            dcp.save(run.state(), checkpoint_id=Path(folder, "half-way"))
+        if policy in SPREAD_ANEW:
+            run.save(Path(folder, f"{policy} of two"))
         run.go(STEPS - STEPS // 2)
         found[policy] = [run.rates, run.weights()]
+        if policy in SPREAD_ANEW:
+            more = Run(policy).load(Path(folder, f"{policy} of one")).go(STEPS - STEPS // 2)
+            found[f"{policy} of one"] = [more.rates, more.weights()]
     tested = Run("schedule").go(2)
     before = tested.weights()
     result = lehr.range_test(tested.training, low=1e-4, high=0.1, steps=12)
@@ -98,10 +110,15 @@ def _work(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")  # which is tested, too
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
-    mp.start_processes(_work, (str(folder),), nprocs=2, start_method="spawn")  # type: ignore[no-untyped-call]
+    for policy in SPREAD_ANEW:
+        Run(policy).go(STEPS // 2).save(folder / f"{policy} of one")
+    run_all_ranks(_work, folder, 2)
     return folder
 
 
@@ -119,15 +136,18 @@ def test_a_sharded_model_trains_as_a_whole_one(ranks: list[dict[str, Any]], poli
         assert weights == pytest.approx(whole.weights(), abs=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")  # which is what is tested
-def test_a_run_of_two_processes_goes_on_in_one(ranks: list[dict[str, Any]], folder: Path) -> None:
-    """By way of torch.distributed.checkpoint."""
-    run = Run("schedule").load(folder / "half-way")
-    assert run.scheduler.updates == STEPS // 2
-    run.go(STEPS - STEPS // 2)
-    rates, weights = ranks[0]["schedule"]
-    assert run.rates == rates[STEPS // 2 :]
-    assert run.weights() == pytest.approx(weights, abs=1e-4)
+@pytest.mark.parametrize("policy", SPREAD_ANEW)
+def test_a_run_goes_on_in_another_number_of_processes(ranks: list[dict[str, Any]], folder: Path, policy: str) -> None:
+    """By way of torch.distributed.checkpoint, from two to one and from one to two."""
+    one = Run(policy).load(folder / f"{policy} of two")
+    assert one.scheduler.updates == STEPS // 2
+    one.go(STEPS - STEPS // 2)
+    for found in ranks:
+        whole, weights = found[policy]
+        for rates, ended in [(one.rates, one.weights()), found[f"{policy} of one"]]:
+            flat = [rate for row in rates for rate in row]
+            assert flat == pytest.approx([rate for row in whole[STEPS // 2 :] for rate in row], rel=1e-4)
+            assert ended == pytest.approx(weights, abs=1e-4)
 
 
 def test_a_range_test_of_a_sharded_model_leaves_no_trace(ranks: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import string
 from collections.abc import Sized
 from dataclasses import dataclass, replace
@@ -42,6 +43,15 @@ _SUFFIXES: Final[dict[str, tuple[Unit, float]]] = {
     "d": ("seconds", 86400),
     "day": ("seconds", 86400),
     "days": ("seconds", 86400),
+}
+
+_CLOCK: Final = re.compile(r"(?=.*\d[hm]\d)(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
+"""Hours, minutes and seconds of which at least two are there, as in 1h30m or 5m30s."""
+
+_NO_AMOUNTS: Final[dict[str, str]] = {  # what else Composer's time strings count
+    "dur": "is a share of a budget, not one: give max_duration here, as in '3ep', and the share to the curve, as in "
+    "lehr.Cosine().after_warmup(0.1), or as budget.scaled(0.1)",
+    "iter": "counts iterations, whose length only Composer's trainer knows: write the updates, as in '500ba', or '3ep'",
 }
 
 
@@ -160,6 +170,8 @@ class Budget:
         tokens_per_step: float | None = None,
     ) -> Budget:
         """The budget that a text such as "500steps", "3ep", "50000samples", "1e9tok", "90s", "30min" or "2h" names.
+
+        Composer's time strings, "3ep", "500ba", "2048sp", "1e9tok", "90sec" and "1h30m", are such texts.
 
         Args:
             text: a number and a unit, with or without a space between.
@@ -298,6 +310,9 @@ def parse_amount(text: str) -> tuple[float, Unit]:
     """The number and the unit in a text such as "3ep" or "30 min"."""
     if not isinstance(text, str):
         raise TypeError(f"a budget's text must be a str such as '500steps'; got {shown(text)}")
+    if (clock := _CLOCK.fullmatch(text.strip())) is not None:
+        hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        return _amount("Budget", "seconds", 3600 * hours + 60 * minutes + seconds), "seconds"
     first, *rest = text.split() or [""]
     digits = first.rstrip(string.ascii_letters)
     suffix = first[len(digits) :] + "".join(rest)
@@ -312,6 +327,8 @@ def parse_amount(text: str) -> tuple[float, Unit]:
     if not suffix:
         raise ValueError(f"the budget {shown(text)} has no unit; write for example {digits:.20}steps or {digits:.20}ep")
     known = suffix if suffix == "M" else suffix.lower()  # M is more often a million than a minute
+    if known in _NO_AMOUNTS:
+        raise ValueError(f"the budget {shown(text)} {_NO_AMOUNTS[known]}")
     if known not in _SUFFIXES:
         raise ValueError(
             f"unknown unit {shown(suffix)} in the budget {shown(text)}; known are steps, ep, samples, tok, s, min, h "
