@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from lehr._numbers import real
+from lehr.state.reading import Fields, shown
 
 
 def unwrapped(optimizer: Any) -> Any:
@@ -50,6 +55,53 @@ def _collect(values: Iterable[Any], known: dict[int, Optimizer]) -> None:
             _collect((part for part in value.values() if isinstance(part, Optimizer | list | tuple)), known)
         elif isinstance(value, list | tuple):
             _collect((part for part in value if isinstance(part, Optimizer)), known)
+
+
+def check_loaded(where: str, optimizer: Optimizer, before: Sequence[Mapping[str, Any]]) -> None:
+    """Whether an optimizer can step with what it has loaded, as far as can be seen without stepping.
+
+    Args:
+        where: what it has loaded, as it begins an error.
+        optimizer: which takes up whatever it is given.
+        before: copies of its parameter groups as they were.
+
+    Raises:
+        ValueError: if a hyperparameter is missing, of another kind than it was, or not finite, or the state of a
+            parameter is none.
+    """
+    for group, old in zip(optimizer.param_groups, before, strict=True):
+        fields = Fields(f"{where}: a parameter group", group)
+        for name in ({*group} | {*optimizer.defaults}) - {"params"}:
+            value = fields.any(name)
+            if name in old and not _is_like(value, old[name]):
+                raise fields.error(name, f"of the kind of {shown(old[name])}, and finite", value)
+            if name == "lr" and (real(value) or 0.0) < 0.0:
+                raise fields.error(name, "at least 0", value)
+    parameters = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+    for parameter, state in optimizer.state.items():
+        if id(parameter) not in parameters:
+            continue
+        kept = Fields(f"{where}: the state of a parameter", state)
+        for name, value in state.items():
+            if isinstance(value, Tensor) and (value.is_meta is not parameter.is_meta or not _is_stored(value)):
+                raise kept.error(str(name), "a tensor that is stored whole", value)
+
+
+def _is_like(value: Any, old: Any) -> bool:
+    """Whether a hyperparameter is a flag, a number or some numbers where it was before; others may be anything."""
+    if isinstance(old, bool):
+        return value is None or isinstance(value, bool)
+    if isinstance(old, tuple | list) and old and all(real(one) is not None for one in old):
+        several = isinstance(value, tuple | list) and len(value) == len(old)
+        return several and all(_is_like(one, two) for one, two in zip(value, old, strict=True))
+    number = real(value)
+    return real(old) is None or (number is not None and math.isfinite(number))
+
+
+def _is_stored(tensor: Tensor) -> bool:
+    if tensor.layout is not torch.strided:
+        return True
+    return tensor.numel() * tensor.element_size() <= max(tensor.untyped_storage().nbytes(), 1)
 
 
 class _States:
