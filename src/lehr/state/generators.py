@@ -81,16 +81,21 @@ def try_numbers(fields: Fields, name: str, numbers: Any, fresh: Any) -> None:
 def _is_sound(generator: Any, numbers: Any) -> Iterator[bool]:
     """Whether those numbers are of the type and in the range that Python and NumPy do not look at."""
     if isinstance(generator, random.Random):
+        yield isinstance(numbers[0], int)
         yield _finite(numbers[2])
     elif isinstance(numbers, Mapping):
         yield not any(isinstance(value, torch.Tensor) for value in numbers["state"].values())
-        yield 0 <= numbers["state"].get("pos", 0) <= TWISTER
-        yield 0 <= numbers.get("buffer_pos", 0) <= PHILOX
+        yield _is_place(numbers["state"].get("pos", 0), TWISTER)
+        yield _is_place(numbers.get("buffer_pos", 0), PHILOX)
         yield _finite(numbers.get("gauss"))
     elif isinstance(numbers, list | tuple):
         yield not isinstance(numbers[1], torch.Tensor)
-        yield 0 <= numbers[2] <= TWISTER
+        yield _is_place(numbers[2], TWISTER)
         yield _finite(numbers[4])
+
+
+def _is_place(number: Any, last: int) -> bool:
+    return isinstance(number, int) and 0 <= number <= last
 
 
 def _finite(number: Any) -> bool:
