@@ -57,6 +57,7 @@ class Checkpoints:
 
     Raises:
         TypeError: if a part has no state_dict and load_state_dict.
+        ValueError: if `keep` is out of range, or `folder` is a file.
 
     >>> import tempfile
     >>> model = torch.nn.Linear(2, 1)
@@ -79,6 +80,8 @@ class Checkpoints:
         if not parts:
             raise TypeError("Checkpoints: give what to save by name, such as model=model, optimizer=optimizer")
         self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"Checkpoints: folder must be a folder; {self.folder} is a file")
         self.parts = parts
         self.keep = keep
         self._tried = False
@@ -207,7 +210,7 @@ _NAME = re.compile(r"([0-9]{6,18})-step-([0-9]{1,19})-([0-9a-f]{16})\.pt")
 
 def _read(checkpoint: _Checkpoint) -> dict[str, Any]:
     """What the file holds; it is opened once, so that whoever deletes it meanwhile takes nothing away."""
-    if not checkpoint.path.is_file() and (checkpoint.path.is_dir() or checkpoint.path.is_symlink()):
+    if not checkpoint.path.is_file() and os.path.lexists(checkpoint.path):  # to open a pipe may take for ever
         raise _DamagedError("no file")
     with checkpoint.path.open("rb") as file:
         if _hash(file, checkpoint.name) != checkpoint.hash:
