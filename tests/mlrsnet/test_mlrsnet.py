@@ -428,10 +428,26 @@ def test_every_name_has_a_place() -> None:
         (lambda: lehr.mlrsnet.MLRSNetwork(1), "hidden"),
         (lambda: lehr.mlrsnet.MLRSNetwork(cell="ifgo"), "cell"),  # type: ignore[arg-type]
         (lambda: lehr.mlrsnet.PublishedGamma(1), "classes"),
-        (lambda: lehr.mlrsnet.PublishedGamma(10)(0.0), "loss"),
+        (lambda: lehr.mlrsnet.PublishedGamma(10)(-1.0), "loss"),
         (lambda: lehr.mlrsnet.PublishedGamma(10, floor=0.0), "floor"),
     ],
 )
 def test_bad_arguments_are_named(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_gamma_waits_for_a_loss_that_is_finite_and_keeps_its_scale_where_the_formula_says_nothing() -> None:
+    networks = [lehr.mlrsnet.MLRSNetwork(4) for _ in range(2)]
+    policy = lehr.MLRSNet(*networks, gamma=lehr.mlrsnet.PublishedGamma(10))
+    late = lehr.MLRSNet(*networks, gamma=lehr.mlrsnet.PublishedGamma(10))
+    late.factors(lehr.Moment(0.0, loss=math.nan))
+    assert late.factors(lehr.Moment(0.0, loss=2.3)) == policy.factors(lehr.Moment(0.0, loss=2.3))
+    scale = policy.state_dict()["scale"]
+    policy.factors(lehr.Moment(0.4, loss=-9.0))
+    with pytest.warns(UserWarning, match="keeps the scale"):
+        policy.factors(lehr.Moment(0.6, loss=1.0))
+    assert policy.state_dict()["scale"] == scale
+    with pytest.raises(ValueError, match="give gamma a number"):
+        lehr.MLRSNet(networks[0], gamma=lehr.mlrsnet.PublishedGamma(10)).factors(lehr.Moment(0.0, loss=-1.0))
+    assert lehr.mlrsnet.PublishedGamma(10)(0.0) == 1e-3

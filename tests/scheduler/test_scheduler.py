@@ -887,3 +887,9 @@ def test_what_was_observed_belongs_to_a_budget_that_counts_it() -> None:
     state["pending"]["observed"] = 3.0
     with pytest.raises(ValueError, match="observed must be None, since steps are the budget; got 3.0"):
         scheduler.load_state_dict(state)
+
+
+def test_a_data_parallel_of_another_type_is_refused_on_one_process_too() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+    with pytest.raises(TypeError, match="data_parallel must be a torch.distributed.ProcessGroup"):
+        lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(steps=2), data_parallel=[0, 1])  # type: ignore[arg-type]

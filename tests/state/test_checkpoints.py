@@ -397,3 +397,13 @@ def test_a_machine_without_room_does_not_put_a_sound_checkpoint_aside(
         made(tmp_path)[1].resume()
     monkeypatch.undo()
     assert made(tmp_path)[1].resume() == 1
+
+
+def test_a_pipe_with_a_checkpoints_name_is_passed_over_and_a_file_is_no_folder(tmp_path: Path) -> None:
+    checkpoints = lehr.Checkpoints(tmp_path, random=lehr.RandomState())
+    path = checkpoints.save(3)
+    os.mkfifo(tmp_path / "000009-step-9-0123456789abcdef.pt")
+    with pytest.warns(UserWarning, match="is no file, so the checkpoint before it is used"):
+        assert checkpoints.resume() == 3
+    with pytest.raises(ValueError, match="folder must be a folder"):
+        lehr.Checkpoints(path, random=lehr.RandomState())

@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
+from lehr._numbers import LARGEST, SMALLEST, real
 from lehr.learned.network import FARTHEST, BudgetNetwork
 from lehr.learned.schedule import WIDEST, LearnedSchedule
 from lehr.state import Checkpoints, RandomState
+from lehr.state.learners import read_adam
+from lehr.state.reading import Fields, shown
 
 EDGES: Final = 4
 """From how many seeds each world says where schedules are to start."""
@@ -235,7 +238,7 @@ class _Evolution:
     def _edges_of(self, index: int) -> list[float]:
         key = str(index)
         if key not in self._edges:
-            self._edges[key] = [float(self._worlds[index].edge(seed)) for seed in range(EDGES)]
+            self._edges[key] = [_rate(self._worlds[index], seed) for seed in range(EDGES)]
         return self._edges[key]
 
     def state_dict(self) -> dict[str, Any]:
@@ -248,12 +251,34 @@ class _Evolution:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        given = state["arguments"]
-        if different := [name for name, value in self._arguments.items() if given.get(name) != value]:
+        fields = Fields("the checkpoint of evolve", state)
+        arguments = Fields(f"{fields.where}: arguments", fields.any("arguments"))
+        if different := arguments.different(self._arguments):
             raise ValueError(f"evolve: folder holds a run with another {', '.join(different)}; choose another folder")
-        self.centre.data = state["centre"].clone()
-        self._adam.load_state_dict(state["adam"])
-        self._edges, self.done = {key: list(edges) for key, edges in state["edges"].items()}, state["done"]
+        done = fields.whole("done", high=self._arguments["generations"])
+        centre = fields.tensor("centre", self.centre.shape)
+        table = fields.table("edges")
+        edges = Fields(f"{fields.where}: edges", table)
+        if unknown := set(table) - {str(index) for index in range(len(self._worlds))}:
+            raise edges.error("its names", "numbers of worlds", unknown.pop())
+        read = {key: list(edges.numbers(key, EDGES, SMALLEST, LARGEST)) for key in table}
+        if short := [key for key, rates in read.items() if len(rates) != EDGES]:
+            raise edges.error(short[0], f"a list of {EDGES} rates", table[short[0]])
+        load_adam = read_adam(f"{fields.where}: adam", self._adam, fields.any("adam"))
+        with torch.no_grad():
+            self.centre.copy_(centre)
+        load_adam()
+        self._edges, self.done = read, done
+
+
+def _rate(world: World, seed: int) -> float:
+    edge = real(world.edge(seed))
+    if edge is None or not SMALLEST <= edge <= LARGEST:
+        raise ValueError(
+            f"evolve: edge of the world {world.name!r} must be a number above 0, from 1e-30 to 1e30; got {shown(edge)} "
+            f"for the seed {seed}"
+        )
+    return edge
 
 
 def differences(forth: Sequence[float], back: Sequence[float]) -> Tensor:

@@ -11,13 +11,20 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor, nn
 
+from lehr._numbers import LARGEST, SMALLEST
 from lehr.mlrsnet.gamma import PublishedGamma
 from lehr.mlrsnet.inner import Inner
 from lehr.mlrsnet.network import MLRSNetwork
 from lehr.mlrsnet.unroll import Loss, Order, Pair, Student, meta_loss, update
+from lehr.state.generators import try_numbers
+from lehr.state.learners import read_adam, read_weights
+from lehr.state.reading import Fields
 
 MOST_ATTEMPTS: Final = 5
 """How often a run may diverge before meta-training gives up."""
+
+MOST_STAGES: Final = 1_000
+"""No schedule has more networks."""
 
 FEWEST: Final = 2
 """Examples that are held out at least: batch norm needs two."""
@@ -89,6 +96,44 @@ class Course:
         """A batch drawn at random."""
         index = torch.randint(len(pairs[0]), (min(self.task.batch_size, len(pairs[0])),), generator=self.generator)
         return pairs[0][index], pairs[1][index]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The student, and where the random numbers are."""
+        student = self.student
+        return {
+            "params": student.params, "buffers": student.buffers, "optimizer": student.optimizer,
+            "lstm": list(student.lstm), "gamma": student.gamma, "attempts": self.attempts,
+            "generator": self.generator.get_state(),
+        }  # fmt: skip
+
+    def read(self, where: str, state: Any) -> Callable[[], None]:
+        """What goes on from a state, once it is checked.
+
+        Raises:
+            ValueError: if it is no state of this task's.
+        """
+        fields, student = Fields(where, state), self.student
+        attempts = fields.whole("attempts", high=MOST_ATTEMPTS - 1)
+        numbers = fields.any("generator")
+        try_numbers(fields, "generator", numbers, torch.Generator())
+        pair = fields.any("lstm")
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
+            raise fields.error("lstm", "a list of two tensors", pair)
+        cell = _like(
+            Fields(where, {"lstm": dict(zip("hc", pair, strict=True))}),
+            "lstm", dict(zip("hc", student.lstm, strict=True)),
+        )  # fmt: skip
+        student = replace(
+            student, params=_like(fields, "params", student.params), buffers=_like(fields, "buffers", student.buffers),
+            optimizer=_like(fields, "optimizer", student.optimizer), lstm=(cell["h"], cell["c"]),
+            gamma=fields.number("gamma", SMALLEST, LARGEST),
+        )  # fmt: skip
+
+        def go_on() -> None:
+            self.attempts, self.student = attempts, student
+            self.generator.set_state(numbers)
+
+        return go_on
 
     def restart(self) -> None:
         """From new weights, after training diverged."""
@@ -171,37 +216,47 @@ class MetaTraining:
             "network": self.network.state_dict(),
             "adam": self.adam.state_dict(),
             "stages": [stage.state_dict() for stage in self.stages],
-            "courses": [
-                {
-                    "params": one.student.params, "buffers": one.student.buffers, "optimizer": one.student.optimizer,
-                    "lstm": list(one.student.lstm), "gamma": one.student.gamma, "attempts": one.attempts,
-                    "generator": one.generator.get_state(),
-                }
-                for one in self.courses
-            ],
-        }  # fmt: skip
+            "courses": [one.state_dict() for one in self.courses],
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        different = [name for name, value in self.arguments.items() if state["arguments"].get(name) != value]
+        fields = Fields("the checkpoint of meta_train", state)
+        different = Fields(f"{fields.where}: arguments", fields.any("arguments")).different(self.arguments)
         if different:
             raise ValueError(
                 f"meta_train: folder holds a run with another {', '.join(different)}; choose another folder"
             )
-        self.network.load_state_dict(state["network"])
-        self.adam.load_state_dict(state["adam"])
-        self.stages = []
-        for weights in state["stages"]:
-            stage = copy.deepcopy(self.network)
-            stage.load_state_dict(weights)
-            self.stages.append(stage)
-        for one, kept in zip(self.courses, state["courses"], strict=True):
-            one.attempts = kept["attempts"]
-            one.generator.set_state(kept["generator"])
-            h, c = kept["lstm"]
-            one.student = replace(
-                one.student, params=kept["params"], buffers=kept["buffers"], optimizer=kept["optimizer"],
-                lstm=(h, c), gamma=kept["gamma"],
-            )  # fmt: skip
+        courses, given = fields.any("courses"), fields.any("stages")
+        if not isinstance(courses, list | tuple) or len(courses) != len(self.courses):
+            raise fields.error("courses", f"a list of {len(self.courses)}, one for each task", courses)
+        if not isinstance(given, list | tuple) or len(given) > self.arguments.get("stages", MOST_STAGES):
+            raise fields.error("stages", "a list of as many networks as there are stages, at most", given)
+        stages = [copy.deepcopy(self.network) for _ in given]
+        loads = [
+            read_weights(f"{fields.where}: network", self.network, fields.any("network")),
+            read_adam(f"{fields.where}: adam", self.adam, fields.any("adam")),
+            *(
+                read_weights(f"{fields.where}: stages", stage, weights)
+                for stage, weights in zip(stages, given, strict=True)
+            ),
+            *(one.read(f"{fields.where}: courses", kept) for one, kept in zip(self.courses, courses, strict=True)),
+        ]
+        for load in loads:
+            load()
+        self.stages = stages
+
+
+def _like(fields: Fields, name: str, mine: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors by name, of the shapes and types of mine; they may be infinite, as training may diverge."""
+    given = fields.table(name)
+    same = set(given) == set(mine) and all(
+        isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+        and value.shape == mine[key].shape and value.dtype == mine[key].dtype
+        for key, value in given.items()
+    )  # fmt: skip
+    if not same:
+        raise fields.error(name, f"tensors like those of the task, {len(mine)} by name", given)
+    return {key: given[key].detach().clone() for key in mine}
 
 
 def name_of(task: Learnable) -> str:

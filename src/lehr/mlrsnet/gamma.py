@@ -46,10 +46,15 @@ class PublishedGamma:
         """The scale at that mean training loss, above 0.
 
         Raises:
-            ValueError: if `loss` is not above 0.
+            ValueError: if `loss` is not finite, or below 0, where the formula says nothing.
         """
-        if not 0.0 < loss < math.inf:
-            raise ValueError(f"PublishedGamma: loss must be a finite number above 0; got {loss!r}")
+        if not 0.0 <= loss < math.inf:
+            raise ValueError(
+                f"PublishedGamma: loss must be a finite number, at least 0; got {loss!r}; where losses are below 0 the "
+                "formula says nothing, so give gamma a number"
+            )
         level = math.exp(min(loss, 700.0)) if self.perplexity else loss
+        if level == 0.0:
+            return self.floor  # the limit
         scale = abs(math.sqrt(level) * math.log(level * self.classes)) / math.pow(self.classes, 0.25) / 4.0
         return max(self.floor, scale)

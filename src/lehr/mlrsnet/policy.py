@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -123,6 +124,8 @@ class MLRSNet(Policy):
         given = loss if isinstance(loss, Tensor) else torch.tensor(float(loss))
         given = given.detach().to(self.networks[0].output.weight.dtype).reshape(())
         network = self._network_for(progress, given)
+        if callable(self.gamma) and self._scale is None:
+            return
         share, (h, c) = network(given / self.loss_scale, self._state)
         sound = torch.isfinite(given)  # a loss that is not is passed over, without a look at it
         mean = torch.as_tensor(self._mean, dtype=torch.float32, device=given.device)
@@ -136,13 +139,28 @@ class MLRSNet(Policy):
         """The network of the stage, on the device of the loss; with it a new scale, if the stage is new."""
         stage = self._stage_at(progress)
         if callable(self.gamma) and (self._scale is None or stage != self._stage):
-            self._scale = float(self.gamma(self._loss_of_stage(loss)))
-        self._stage = stage
+            mean = self._loss_of_stage(loss)
+            if math.isfinite(mean):  # else that of the next update is asked
+                self._scale = self._scale_at(mean)
+                self._stage = stage
+        else:
+            self._stage = stage
         network = self.networks[stage]
         if network.output.weight.device != loss.device:
             network.to(loss.device)
         self._state = (self._state[0].to(loss.device), self._state[1].to(loss.device))
         return network
+
+    def _scale_at(self, mean: float) -> float:
+        """What gamma makes of a mean loss; in the middle of a run the old scale, if it makes nothing of it."""
+        assert callable(self.gamma)
+        try:
+            return float(self.gamma(mean))
+        except ValueError as error:
+            if self._scale is None:
+                raise
+            warnings.warn(f"MLRSNet keeps the scale {self._scale:g} at the change of stages: {error}", stacklevel=2)
+            return self._scale
 
     def _stage_at(self, progress: float) -> int:
         if self.changes_at is not None:

@@ -28,6 +28,18 @@ def of_first(value: float) -> float:
     return float(shared)
 
 
+def check(among: Any) -> None:
+    """Whether those that see different data are named as torch names them; also where there is one process only.
+
+    Raises:
+        TypeError: if not.
+    """
+    if among is not None and not isinstance(among, ProcessGroup):
+        raise TypeError(
+            f"data_parallel must be a torch.distributed.ProcessGroup, as a mesh's get_group() gives; got {among!r:.100}"
+        )
+
+
 def total(value: float, among: ProcessGroup | None = None) -> float:
     """The sum of the values of a group's ranks (None: all); not a number on all of them if it is on one."""
     if not several():

@@ -118,6 +118,7 @@ class Scheduler(LRScheduler):
         optimizers, self.modules = drivers_of(optimizer)
         check_arguments(budget, count, agree_every, now, {} if also is None else also)
         accepted(accept)
+        ranks.check(data_parallel)
         last_words.arrive()
         self.optimizer = optimizers[0]
         self.optimizers = optimizers

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from lehr.state.optimizers import inside
-from lehr.state.random_state import RandomState
+from lehr.state.random_state import RandomNumbers
 from lehr.state.snapshots import snapshot
 from lehr.state.update_counter import unseen
 
@@ -58,8 +58,7 @@ class _Untouched(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         with ExitStack() as stack:
-            generators = RandomState()
-            stack.callback(generators.load_state_dict, generators.state_dict())
+            stack.callback(RandomNumbers.now().go_on)
             for part in self._parts:
                 for optimizer in [part, *inside(part)] if isinstance(part, Optimizer) else []:
                     stack.enter_context(unseen(optimizer))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
@@ -11,14 +12,21 @@ from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from lehr.state.generators import try_numbers
 from lehr.state.nested import Restore
-from lehr.state.random_state import RandomState
-from lehr.state.reading import Fields
+from lehr.state.random_state import RandomNumbers
+from lehr.state.reading import Fields, shown
 
 T = TypeVar("T")
 
 PARTS: Final = ("sampler", "batch_sampler", "dataset")
 """Where a loader keeps what may want to know the number of the epoch, or hold a generator."""
+
+MOST_AHEAD: Final = 1_000_000
+"""No trial draws more batches."""
+
+_FILLED: Final = ("_again", "_starts")
+"""What is filled in place."""
 
 
 @runtime_checkable
@@ -36,6 +44,17 @@ class _Drawn:
     epoch: int
     index: int
     item: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """The random numbers with which an epoch began: all there are, and those of the loader's own generators."""
+
+    random: RandomNumbers
+    generators: tuple[torch.Tensor, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"random": self.random.as_dict(), "generators": list(self.generators)}
 
 
 class Batches(Generic[T]):
@@ -76,7 +95,7 @@ class Batches(Generic[T]):
         self._iterator: Iterator[T] | None = None
         self._epoch = 0
         self._index = 0
-        self._starts: dict[int, dict[str, Any]] = {}  # random numbers at the beginning of epochs that may be needed
+        self._starts: dict[int, _Start] = {}  # random numbers at the beginning of epochs that may be needed
         self._again: deque[_Drawn] = deque()
         self._logs: list[list[_Drawn]] = []
 
@@ -146,39 +165,46 @@ class Batches(Generic[T]):
     def state_dict(self) -> dict[str, Any]:
         """The position: numbers of the epoch and of the batch, how many were drawn ahead, and how epochs began."""
         epoch, index = (self._again[0].epoch, self._again[0].index) if self._again else (self._epoch, self._index)
-        starts = {number: start for number, start in self._starts.items() if number >= epoch}
+        starts = {number: start.as_dict() for number, start in self._starts.items() if number >= epoch}
         return {"epoch": epoch, "index": index, "ahead": len(self._again), "starts": starts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go to the position of `state_dict`; the global random numbers stay as they are.
 
         Raises:
-            ValueError: if it is no such state, or the loader has fewer batches than were used.
+            ValueError: if it is no such state, or the loader has fewer batches than were used; nothing has then
+                changed, except that an iterator has moved on.
         """
         fields = Fields("the checkpoint's batches", state)
-        epoch, index, ahead = fields.whole("epoch"), fields.whole("index"), fields.whole("ahead")
-        starts = fields.table("starts")
+        epoch, index, ahead = fields.whole("epoch"), fields.whole("index"), fields.whole("ahead", high=MOST_AHEAD)
+        starts = _starts(fields)
+        if index > (length := self.per_epoch if self.per_epoch is not None else index):
+            raise _too_few(index, length)
+        before = {name: copy(value) if name in _FILLED else value for name, value in vars(self).items()}
+        generators = [(generator, generator.get_state()) for generator in _generators(self.loader)]
+        random = RandomNumbers.now()
+        try:
+            self._go_to(epoch, index, ahead, starts)
+        except BaseException:
+            vars(self).update(before)
+            for generator, numbers in generators:
+                generator.set_state(numbers)
+            self._tell_epoch()
+            raise
+        finally:
+            random.go_on()
+
+    def _go_to(self, epoch: int, index: int, ahead: int, starts: dict[int, _Start]) -> None:
         self._again.clear()
-        self._iterator, self._epoch, self._index = None, epoch, 0
-        self._starts = {int(number): start for number, start in starts.items()}
+        self._iterator, self._epoch, self._index, self._starts = None, epoch, 0, starts
         if not index and not ahead:
             return
-        random = RandomState()
-        before = random.state_dict()
-        try:
-            passed = sum(1 for _ in islice(self._begin(again=True), index))
-            self._index = passed
-            # a trial had drawn these, perhaps from the epoch after, which has begun with random numbers of that time
-            ahead_of_us = [self._noted(again=True) for _ in range(ahead if passed == index else 0)]
-        finally:
-            random.load_state_dict(before)
+        passed = sum(1 for _ in islice(self._begin(again=True), index))
         if passed < index:
-            self._iterator = None
-            raise ValueError(
-                f"the checkpoint had used {index} batches of its epoch, but the loader has only {passed}; resume with "
-                "the data that the run had"
-            )
-        self._again.extend(ahead_of_us)
+            raise _too_few(index, passed)
+        self._index = passed
+        # a trial had drawn these, perhaps from the epoch after, which has begun with random numbers of that time
+        self._again.extend([self._noted(again=True) for _ in range(ahead)])
 
     def _noted(self, *, again: bool = False) -> _Drawn:
         item = self._draw(again=again)
@@ -202,20 +228,45 @@ class Batches(Generic[T]):
         """Start the epoch; again, with the random numbers that it began with."""
         start = self._starts.get(self._epoch) if again else None
         if start is not None:
-            RandomState().load_state_dict(start["random"])
-            for generator, numbers in zip(_generators(self.loader), start["generators"], strict=False):
+            start.random.go_on()
+            for generator, numbers in zip(_generators(self.loader), start.generators, strict=False):
                 generator.set_state(numbers)
         wanted = {self._epoch, *(drawn.epoch for drawn in self._again), *(d.epoch for log in self._logs for d in log)}
         self._starts = {epoch: start for epoch, start in self._starts.items() if epoch in wanted}
-        self._starts[self._epoch] = {
-            "random": RandomState().state_dict(),
-            "generators": [generator.get_state() for generator in _generators(self.loader)],
-        }
+        generators = tuple(generator.get_state() for generator in _generators(self.loader))
+        self._starts[self._epoch] = _Start(RandomNumbers.now(), generators)
+        self._tell_epoch()
+        self._iterator = iter(self.loader) if isinstance(self.loader, Iterable) else iter(self.loader())
+        return self._iterator
+
+    def _tell_epoch(self) -> None:
         for part in _parts(self.loader):
             if isinstance(part, CountsEpochs):
                 part.set_epoch(self._epoch)
-        self._iterator = iter(self.loader) if isinstance(self.loader, Iterable) else iter(self.loader())
-        return self._iterator
+
+
+def _starts(fields: Fields) -> dict[int, _Start]:
+    starts: dict[int, _Start] = {}
+    table: Mapping[Any, Any] = fields.table("starts")
+    for number, given in table.items():
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise fields.error("starts", "a dictionary by the numbers of epochs", number)
+        where = f"{fields.where}: the start of epoch {shown(number)}"
+        start = Fields(where, given)
+        generators = start.any("generators")
+        if not isinstance(generators, list | tuple):
+            raise start.error("generators", "a list of their numbers", generators)
+        for numbers in generators:
+            try_numbers(start, "generators", numbers, torch.Generator())
+        starts[number] = _Start(RandomNumbers.read(f"{where}: random", start.any("random")), tuple(generators))
+    return starts
+
+
+def _too_few(index: int, length: int) -> ValueError:
+    return ValueError(
+        f"the checkpoint had used {index} batches of its epoch, but the loader has only {length}; resume with the data "
+        "that the run had"
+    )
 
 
 def _parts(loader: Any) -> list[Any]:

@@ -17,8 +17,7 @@ import torch
 
 from lehr.state import saved_tensors
 from lehr.state.files import SUFFIX, move, new_file
-from lehr.state.nested import Restore
-from lehr.state.snapshots import snapshot
+from lehr.state.loading import all_or_nothing, load_part
 
 ABANDONED: Final = 3_600.0
 """Seconds after which a file that is still being written is taken for left behind."""
@@ -58,6 +57,7 @@ class Checkpoints:
 
     Raises:
         TypeError: if a part has no state_dict and load_state_dict.
+        ValueError: if `keep` is out of range, or `folder` is a file.
 
     >>> import tempfile
     >>> model = torch.nn.Linear(2, 1)
@@ -80,6 +80,8 @@ class Checkpoints:
         if not parts:
             raise TypeError("Checkpoints: give what to save by name, such as model=model, optimizer=optimizer")
         self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"Checkpoints: folder must be a folder; {self.folder} is a file")
         self.parts = parts
         self.keep = keep
         self._tried = False
@@ -155,13 +157,9 @@ class Checkpoints:
             )
         if unknown := set(arguments) - set(self.parts):
             raise ValueError(f"Checkpoints.resume: there is no part {', '.join(sorted(unknown))}")
-        put_backs = [snapshot(part) for part in self.parts.values()]
-        try:
+        with all_or_nothing(self.parts.values()):
             for name, part in self.parts.items():
-                _load_part(path, name, part, state[name], arguments.get(name, {}))
-        except BaseException:  # a part that refuses its state leaves the others as they were
-            _put_back(put_backs)
-            raise
+                load_part(f"{path}: {name}", part, state[name], arguments.get(name))
 
     def _newest(self) -> _Checkpoint | None:
         """The one saved last; a folder is listed file by file, so one list may miss a save that comes meanwhile."""
@@ -212,7 +210,7 @@ _NAME = re.compile(r"([0-9]{6,18})-step-([0-9]{1,19})-([0-9a-f]{16})\.pt")
 
 def _read(checkpoint: _Checkpoint) -> dict[str, Any]:
     """What the file holds; it is opened once, so that whoever deletes it meanwhile takes nothing away."""
-    if not checkpoint.path.is_file() and (checkpoint.path.is_dir() or checkpoint.path.is_symlink()):
+    if not checkpoint.path.is_file() and os.path.lexists(checkpoint.path):  # to open a pipe may take for ever
         raise _DamagedError("no file")
     with checkpoint.path.open("rb") as file:
         if _hash(file, checkpoint.name) != checkpoint.hash:
@@ -224,29 +222,6 @@ def _read(checkpoint: _Checkpoint) -> dict[str, Any]:
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise _DamagedError("damaged, or of other software: it holds no parts by name")
     return state
-
-
-def _load_part(path: Path, name: str, part: Stateful, state: Any, arguments: Mapping[str, Any]) -> None:
-    try:
-        part.load_state_dict(state, **arguments)
-    except ValueError:
-        raise
-    except Exception as error:  # every kind of part has errors of its own
-        raise ValueError(f"{path}: {name} refuses its state ({type(error).__name__}: {error})") from error
-
-
-def _put_back(ahead: list[Restore]) -> None:
-    """Put all parts back, in whatever order they let it: a scheduler takes its state only beside its own optimizer."""
-    while ahead:
-        again: list[Restore] = []
-        for put_back in ahead:
-            try:
-                put_back()
-            except Exception:
-                again.append(put_back)
-                if len(again) == len(ahead):
-                    raise
-        ahead = again
 
 
 def _try(path: Path, state: dict[str, Any]) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
+
+from lehr.state.reading import Fields, shown
+
+TWISTER: Final = 624
+"""Numbers of a Mersenne twister, up to which it counts."""
+
+PHILOX: Final = 4
+"""Numbers that Philox makes at once."""
 
 
 @final
@@ -37,17 +46,90 @@ class GeneratorState:
         return {"numbers": _without_arrays(self.generator.get_state(legacy=False))}
 
     def load_state_dict(self, state: Any) -> None:
-        """Go on from what `state_dict` returned."""
-        numbers = state["numbers"]
-        if isinstance(self.generator, torch.Generator):
-            self.generator.set_state(numbers.cpu())
-        elif isinstance(self.generator, random.Random):
-            version, values, gauss = numbers
-            self.generator.setstate((version, tuple(values), gauss))
-        elif isinstance(self.generator, _of_numpy("Generator")):
-            self.generator.bit_generator.state = deepcopy(numbers)
-        else:
-            self.generator.set_state(deepcopy(numbers))
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            ValueError: if it is anything else; nothing has changed then.
+        """
+        fields = Fields("the checkpoint's generator", state)
+        try_numbers(fields, "numbers", fields.any("numbers"), _fresh(self.generator))
+        _set(self.generator, fields.any("numbers"))
+
+
+def try_numbers(fields: Fields, name: str, numbers: Any, fresh: Any) -> None:
+    """Have a new generator try the numbers of another of its kind.
+
+    Args:
+        fields: what they are from.
+        name: of the field.
+        numbers: of a generator of torch, Python or NumPy.
+        fresh: the new generator.
+
+    Raises:
+        ValueError: if it refuses them.
+    """
+    try:
+        sound = all(_is_sound(fresh, numbers))
+        if sound:
+            _set(fresh, numbers)
+    except Exception:  # every kind of generator has errors of its own
+        sound = False
+    if not sound:
+        raise fields.error(name, f"the numbers of a {type(fresh).__module__}.{type(fresh).__name__}", numbers)
+
+
+def _is_sound(generator: Any, numbers: Any) -> Iterator[bool]:
+    """Whether those numbers are of the type and in the range that Python and NumPy do not look at."""
+    if isinstance(generator, random.Random):
+        yield isinstance(numbers[0], int)
+        yield _finite(numbers[2])
+    elif isinstance(numbers, Mapping):
+        yield not any(isinstance(value, torch.Tensor) for value in numbers["state"].values())
+        yield _is_place(numbers["state"].get("pos", 0), TWISTER)
+        yield _is_place(numbers.get("buffer_pos", 0), PHILOX)
+        yield _finite(numbers.get("gauss"))
+    elif isinstance(numbers, list | tuple):
+        yield not isinstance(numbers[1], torch.Tensor)
+        yield _is_place(numbers[2], TWISTER)
+        yield _finite(numbers[4])
+
+
+def _is_place(number: Any, last: int) -> bool:
+    return isinstance(number, int) and 0 <= number <= last
+
+
+def _finite(number: Any) -> bool:
+    return number is None or math.isfinite(number)
+
+
+def _fresh(generator: Any) -> Any:
+    """A new generator of the same kind."""
+    if isinstance(generator, torch.Generator):
+        return torch.Generator(generator.device)
+    if isinstance(generator, random.Random):
+        return random.Random(0)  # noqa: S311 - no secret
+    if isinstance(generator, _of_numpy("Generator")):
+        return type(generator)(type(generator.bit_generator)(0))
+    return type(generator)(type(generator._bit_generator)(0))
+
+
+def _set(generator: Any, numbers: Any) -> None:
+    if isinstance(generator, torch.Generator):
+        generator.set_state(numbers.cpu())
+    elif isinstance(generator, random.Random):
+        version, values, gauss = _listed(numbers)
+        generator.setstate((version, tuple(_listed(values)), gauss))
+    elif isinstance(generator, _of_numpy("Generator")):
+        generator.bit_generator.state = deepcopy(numbers)
+    else:
+        generator.set_state(deepcopy(numbers))
+
+
+def _listed(values: Any) -> Any:
+    """The values, if they are a list: others may be without end."""
+    if not isinstance(values, list | tuple):
+        raise TypeError(shown(values))
+    return values
 
 
 def is_generator(part: Any) -> bool:
@@ -63,9 +145,8 @@ def _of_numpy(*names: str) -> tuple[Any, ...]:
 
 def keep_generator(generator: Any) -> Callable[[], None]:
     """Note a generator's numbers; what is returned puts them back."""
-    state = GeneratorState(generator).state_dict()
-    load: Callable[[Any], None] = GeneratorState(generator).load_state_dict
-    return lambda: load(state)
+    numbers = GeneratorState(generator).state_dict()["numbers"]
+    return lambda: _set(generator, numbers)
 
 
 def _without_arrays(state: Any) -> Any:

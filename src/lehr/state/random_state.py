@@ -5,10 +5,15 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import torch
+
+from lehr.state.generators import try_numbers
+from lehr.state.reading import Fields
 
 
 class RandomState:
@@ -26,21 +31,81 @@ class RandomState:
 
     def state_dict(self) -> dict[str, Any]:
         """All of them as numbers and tensors; loads with `weights_only=True`."""
-        return {"python": random.getstate(), "numpy": _numpy(), "torch": torch.get_rng_state(), "devices": _devices()}
+        return RandomNumbers.now().as_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        version, numbers, gauss = state["python"]
-        random.setstate((version, tuple(numbers), gauss))
-        if state["numpy"] is not None:
-            import_module("numpy").random.set_state(tuple(state["numpy"]))
-        torch.set_rng_state(state["torch"].cpu())
-        if state["devices"]:
+        """Go on from what `state_dict` returned.
+
+        Raises:
+            ValueError: if it is anything else; nothing has changed then.
+        """
+        RandomNumbers.read("the checkpoint's random numbers", state).go_on()
+
+
+@dataclass(frozen=True)
+class RandomNumbers:
+    """All random numbers of a moment.
+
+    Args:
+        python: as `random.getstate` gives them.
+        numpy: as NumPy's `get_state` gives them; None if it was not loaded, or is not there now.
+        processor: as `torch.get_rng_state` gives them.
+        devices: of each device.
+    """
+
+    python: tuple[Any, ...]
+    numpy: tuple[Any, ...] | None
+    processor: torch.Tensor
+    devices: tuple[torch.Tensor, ...]
+
+    @classmethod
+    def now(cls) -> RandomNumbers:
+        """Those of this moment."""
+        return cls(random.getstate(), _numpy(), torch.get_rng_state(), tuple(_devices()))
+
+    @classmethod
+    def read(cls, where: str, state: Any) -> RandomNumbers:
+        """The numbers that `RandomState` gave, once generators of their kinds have tried them.
+
+        Raises:
+            ValueError: if `state` is anything else.
+        """
+        fields = Fields(where, state)
+        python, numpy, numbers = fields.any("python"), fields.any("numpy"), fields.any("torch")
+        try_numbers(fields, "python", python, random.Random(0))  # noqa: S311 - no secret
+        version, values, gauss = python
+        numpy = numpy if find_spec("numpy") is not None else None
+        if numpy is not None:
+            try_numbers(fields, "numpy", numpy, import_module("numpy").random.RandomState(0))
+        try_numbers(fields, "torch", numbers, torch.Generator())
+        return cls((version, tuple(values), gauss), numpy and tuple(numpy), numbers.cpu(), _of_devices(fields))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers as plain data."""
+        return {"python": self.python, "numpy": self.numpy, "torch": self.processor, "devices": list(self.devices)}
+
+    def go_on(self) -> None:
+        """Set all generators."""
+        random.setstate(self.python)
+        if self.numpy is not None:
+            import_module("numpy").random.set_state(self.numpy)
+        torch.set_rng_state(self.processor)
+        for index, numbers in enumerate(self.devices):
             module = _accelerator()
-            if module is None or module.device_count() != len(state["devices"]):
-                return  # another machine: there are no such devices, and so no such random numbers
-            for index, numbers in enumerate(state["devices"]):
-                module.set_rng_state(numbers.cpu(), index) if module is not torch.mps else module.set_rng_state(numbers)
+            module.set_rng_state(numbers, index) if module is not torch.mps else module.set_rng_state(numbers)
+
+
+def _of_devices(fields: Fields) -> tuple[torch.Tensor, ...]:
+    """The numbers of each device; none on another machine, where there are no such devices and so no such numbers."""
+    given, module = fields.any("devices"), _accelerator()
+    if not isinstance(given, list | tuple) or not all(isinstance(numbers, torch.Tensor) for numbers in given):
+        raise fields.error("devices", "a list of tensors", given)
+    if module is None or module.device_count() != len(given):
+        return ()
+    device = torch.accelerator.current_accelerator()
+    for index, numbers in enumerate(given):
+        try_numbers(fields, "devices", numbers, torch.Generator(torch.device(str(device).split(":")[0], index)))
+    return tuple(numbers.cpu() for numbers in given)
 
 
 def _numpy() -> tuple[Any, ...] | None:

@@ -107,6 +107,10 @@ class Fields:
         """A finite number from `low` to `high`, or a tensor of one such number."""
         return self.tensor(name, (), low, high) if isinstance(self.any(name), Tensor) else self.number(name, low, high)
 
+    def different(self, expected: Mapping[str, Any]) -> list[str]:
+        """The names of those whose field is not as expected."""
+        return [name for name, value in expected.items() if not _equal(self.any(name), value)]
+
     def error(self, name: str, what: str, value: Any) -> ValueError:
         """The error that says what a field must be."""
         return ValueError(f"{self.where}: {name} must be {what}; got {shown(value)}")
@@ -141,6 +145,13 @@ def shown(value: Any) -> str:
         return f"a tensor of {value.dtype} and shape {tuple(value.shape)}"
     size = f" of {len(value)}" if isinstance(value, Mapping | list | tuple | set) else ""
     return f"a {type(value).__name__}{size}"
+
+
+def _equal(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # tensors, and what is nested too deeply, have no answer
+        return False
 
 
 _FLOAT_MAX: Final = torch.finfo(torch.float64).max

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from lehr.scheduler import Scheduler
 from lehr.state import Batches
+from lehr.state.nested import Restore
+from lehr.state.reading import Fields, shown
 from lehr.training.placement import count_examples, placed
 from lehr.training.update import MakeLook, OutOfData, advice, loss_and_metrics, parameters_of
 
@@ -223,12 +225,62 @@ class LossUpdate:
             "gradients": gradients,
         }  # fmt: skip
 
+    def read(self, state: Any) -> Restore:
+        """What goes on with an accumulation that was begun.
+
+        Raises:
+            ValueError: if `state` is of another training, or no state at all.
+        """
+        fields = Fields("the checkpoint's update", state)
+        ready, complete = fields.whole("ready"), fields.flag("complete")
+        counted = fields.number("counted", 0.0)
+        if ready > self.accumulate:
+            raise fields.error("ready", f"at most accumulate, {self.accumulate}", ready)
+        if complete and ready < self.accumulate:
+            raise fields.error("complete", f"False at {ready} batches of {self.accumulate}", complete)
+        loss = _loss(fields) if ready else None
+        parameters = parameters_of(self.optimizers)
+        gradients = _gradients(fields, parameters) if ready else []
+
+        def go_on() -> None:
+            self._ready, self._complete, self._sum, self._counted = ready, complete, loss, counted
+            for parameter, gradient in zip(parameters, gradients, strict=bool(ready)):
+                parameter.grad = None if gradient is None else gradient.to(parameter.device, copy=True)
+
+        return go_on
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with an accumulation that was begun."""
-        self._ready, self._complete = state["ready"], state["complete"]
-        self._sum, self._counted = state["loss"], state["counted"]
-        for parameter, gradient in zip(parameters_of(self.optimizers), state["gradients"] or (), strict=False):
-            parameter.grad = None if gradient is None else gradient.to(parameter.device, copy=True)
+        self.read(state)()
+
+
+def _loss(fields: Fields) -> Tensor:
+    """The loss so far, which may be infinite where precision is mixed."""
+    loss = fields.any("loss")
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point() or loss.is_meta:
+        raise fields.error("loss", "a tensor of one number", loss)
+    return loss
+
+
+def _gradients(fields: Fields, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """The gradients so far, one or none for each parameter."""
+    given = fields.any("gradients")
+    if not isinstance(given, list | tuple) or len(given) != len(parameters):
+        raise fields.error("gradients", f"a list of {len(parameters)}, one for each parameter", given)
+    for gradient, parameter in zip(given, parameters, strict=True):
+        if gradient is not None and not _fits(gradient, parameter):
+            what = f"for each parameter None, or a tensor like it, such as {shown(parameter)}"
+            raise fields.error("gradients", what, gradient)
+    return given
+
+
+def _fits(gradient: Any, parameter: Tensor) -> bool:
+    return (
+        isinstance(gradient, Tensor)
+        and gradient.shape == parameter.shape
+        and gradient.dtype == parameter.dtype
+        and gradient.is_meta == parameter.is_meta
+    )
 
 
 def _has_gradients(optimizer: Any) -> bool:

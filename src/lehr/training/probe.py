@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from lehr._numbers import whole
 from lehr.state.nested import Restore, copy_state
 from lehr.state.optimizers import inside
-from lehr.state.random_state import RandomState
+from lehr.state.random_state import RandomNumbers
 from lehr.state.sharding import copy_onto, reshard, whole_number
 from lehr.state.snapshots import snapshot
 
@@ -126,12 +126,11 @@ class Probe:
     @contextmanager
     def _undone(self) -> Iterator[None]:
         """Buffers, modes, random numbers and the data are put back, and whole parameters given up again."""
-        random = RandomState()
-        state = random.state_dict()
+        random = RandomNumbers.now()
         with ExitStack() as stack:
             for module in self.training.modules:
                 stack.callback(reshard, module)
-            stack.callback(random.load_state_dict, state)
+            stack.callback(random.go_on)
             stack.callback(self.training.mark_data())
             yield
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lehr.scheduler import Scheduler
-from lehr.state import RandomState
 from lehr.state.nested import Restore
+from lehr.state.random_state import RandomNumbers
+from lehr.state.reading import Fields
 from lehr.training.update import MakeLook, advice, loss_and_metrics, parameters_of
 
 NO_BACKWARD = (
@@ -64,8 +65,7 @@ class StepUpdate:
         """Compute the gradients of the update to come, have the policy look along it, and put back all but weights."""
         if self.gradients is None:
             raise ValueError(f"{scheduler.policy!r}: {NO_BACKWARD}")
-        random = RandomState()
-        before = random.state_dict()
+        before = RandomNumbers.now()
         parameters = parameters_of(self.optimizers)
         kept = [parameter.grad for parameter in parameters]
         mark = self._mark()
@@ -75,7 +75,7 @@ class StepUpdate:
             loss = self._loss_of(self.gradients())
         finally:
             put_back()
-            random.load_state_dict(before)
+            before.go_on()
         try:
             scheduler.observe(loss=loss, loss_at=look())
         finally:
@@ -144,5 +144,15 @@ class StepUpdate:
         """Nothing: updates are whole."""
         return {}
 
+    def read(self, state: Any) -> Restore:
+        """Nothing to go on with, of which there may be any amount.
+
+        Raises:
+            ValueError: if `state` is no state.
+        """
+        Fields("the checkpoint's update", state)
+        return lambda: None
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Nothing to go on with."""
+        self.read(state)()

@@ -23,8 +23,11 @@ from lehr.scheduler.last_words import tell
 from lehr.scheduler.param_groups import base_rates, peak_of
 from lehr.state import Batches, RandomState, untouched
 from lehr.state.generators import GeneratorState, is_generator
+from lehr.state.loading import all_or_nothing, load_part
 from lehr.state.nested import Restore
-from lehr.state.optimizers import unwrapped
+from lehr.state.optimizers import check_loaded, check_numbering, unwrapped
+from lehr.state.random_state import RandomNumbers
+from lehr.state.reading import Fields
 from lehr.state.snapshots import Stateful, modules, snapshot
 from lehr.training.loss_update import LossUpdate
 from lehr.training.placement import device_of
@@ -460,23 +463,36 @@ class Training:
         """Go on from what `state_dict` returned, bit for bit.
 
         Raises:
-            ValueError: if it comes from another training.
+            ValueError: if it comes from another training, is no state at all, or a part refuses its own; everything is
+                then as it was.
         """
+        fields = Fields("the checkpoint's training", state_dict)
         mine: dict[str, Sequence[Any]] = {
             "modules": self.modules, "optimizers": self.as_given, "others": self._stateful(),
         }  # fmt: skip
         for name, parts in mine.items():
-            if len(state_dict[name]) != len(parts):
+            given = fields.any(name)
+            if not isinstance(given, list | tuple):
+                raise fields.error(name, f"a list of {len(parts)} states", given)
+            if len(given) != len(parts):
                 raise ValueError(
-                    f"the checkpoint holds {len(state_dict[name])} {name}, but this training has {len(parts)}; build "
-                    "it as the one that was saved"
+                    f"the checkpoint holds {len(given)} {name}, but this training has {len(parts)}; build it as the "
+                    "one that was saved"
                 )
-        for name, parts in mine.items():
-            for part, state in zip(parts, state_dict[name], strict=True):
-                part.load_state_dict(state)
-        self.batches.load_state_dict(state_dict["batches"])
-        self._update.load_state_dict(state_dict["update"])
-        RandomState().load_state_dict(state_dict["random"])
+        go_on = self._update.read(fields.any("update"))
+        random = RandomNumbers.read("the checkpoint's random numbers", fields.any("random"))
+        for one, state in zip(self.as_given, fields.any("optimizers"), strict=True):
+            check_numbering(f"the checkpoint's optimizers: {type(one).__name__}", state)
+        groups = [[dict(group) for group in one.param_groups] for one in self.optimizers]
+        with all_or_nothing([*self.modules, *self.as_given, *self._others]):
+            for name, parts in mine.items():
+                for part, state in zip(parts, fields.any(name), strict=True):
+                    load_part(f"the checkpoint's {name}: {type(part).__name__}", part, state)
+            for one, before in zip(self.optimizers, groups, strict=True):
+                check_loaded(f"the checkpoint's optimizers: {type(one).__name__}", one, before)
+            self.batches.load_state_dict(fields.any("batches"))
+            go_on()
+        random.go_on()
 
     def _stateful(self) -> list[Stateful]:
         others = [GeneratorState(part) if is_generator(part) else part for part in self._others]

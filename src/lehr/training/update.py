@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from lehr.policy import Look
 from lehr.scheduler import Scheduler
+from lehr.state.nested import Restore
 
 MakeLook = Callable[[], Look]
 
@@ -51,6 +52,13 @@ class Update(Protocol):
 
     def state_dict(self) -> dict[str, Any]:
         """How far an update has come."""
+
+    def read(self, state: Any) -> Restore:
+        """What goes on with an update that was begun, once its state is checked.
+
+        Raises:
+            ValueError: if it is of another kind of update, or no state at all.
+        """
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with an update that was begun."""
