@@ -40,6 +40,7 @@ NEEDS = {
     "src/lehr/integrations/lightning.py": ("lightning",),
     "src/lehr/integrations/optax.py": ("jax", "optax"),
     "src/lehr/integrations/transformers.py": ("transformers", "accelerate"),
+    "tests/integrations/ranks.py": ("accelerate", "transformers"),
     "tests/integrations/two_processes.py": ("lightning",),
 }
 """Files that cannot be imported without their framework."""
