@@ -893,3 +893,26 @@ def test_a_data_parallel_of_another_type_is_refused_on_one_process_too() -> None
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=1.0)
     with pytest.raises(TypeError, match="data_parallel must be a torch.distributed.ProcessGroup"):
         lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(steps=2), data_parallel=[0, 1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda old: old.load_state_dict(old.state_dict()),
+        lambda old: old.rebudget(Budget(steps=20), how="jump"),
+        lambda old: old.finish_by(Budget(steps=2)),
+        lambda old: old.rescale([0.5]),
+        lambda old: old.observe(loss=1.0),
+        lambda old: old.step(),
+    ],
+)
+def test_one_that_drives_no_more_leaves_the_rates_alone(use: Callable[[Scheduler], None]) -> None:
+    optimizer = sgd()
+    old = Scheduler(optimizer, Linear(), Budget(steps=10))
+    drive(old, 3)
+    new = Scheduler(optimizer, Cosine(), Budget(steps=10))
+    drive(new, 1)
+    with pytest.raises(RuntimeError, match="no longer drives its optimizer"):
+        use(old)
+    assert optimizer.param_groups[0]["lr"] == new.get_last_lr()[0]
+    assert new.base_lrs == [0.1]

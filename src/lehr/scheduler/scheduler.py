@@ -242,8 +242,7 @@ class Scheduler(LRScheduler):
 
     def _idle(self) -> None:
         """A call without an update: accumulation, AMP, or a scheduler that is out of use."""
-        if self._retired:
-            raise RuntimeError(retired(self.policy))
+        self._must_drive()
         calls, updates = self._idle_calls
         calls = calls + 1 if updates == self.clock.updates else 1
         self._idle_calls = calls, self.clock.updates
@@ -280,8 +279,7 @@ class Scheduler(LRScheduler):
         Raises:
             ValueError: if the policy needs a signal that is missing, or an amount is no number.
         """
-        if self._retired:
-            raise RuntimeError(retired(self.policy))
+        self._must_drive()
         if self._counters[0].suspended:
             return
         for unit, amount in (("samples", samples), ("tokens", tokens)):
@@ -332,7 +330,9 @@ class Scheduler(LRScheduler):
 
         Raises:
             ValueError: if the new budget counts something else, or nothing is left to continue.
+            RuntimeError: if another scheduler drives an optimizer since.
         """
+        self._must_drive()
         self.clock.rebudget(budget, how)
         if how == "jump":
             self._finish_along(None)
@@ -351,7 +351,9 @@ class Scheduler(LRScheduler):
         Raises:
             ValueError: if the budget is spent already, or `shape` is not made of lehr's own schedules or does not
                 start at 1.
+            RuntimeError: if another scheduler drives an optimizer since.
         """
+        self._must_drive()
         factors, shape = numbers(self._factors), Linear() if shape is None else shape
         if not any([factors] if isinstance(factors, float) else factors):
             self._notices.say("nothing", "finish_by: today's rate is 0, as before a warm-up, and so it will stay")
@@ -378,7 +380,9 @@ class Scheduler(LRScheduler):
 
         Raises:
             ValueError: if they are anything else; then nothing changes.
+            RuntimeError: if another scheduler drives an optimizer since.
         """
+        self._must_drive()
         set_base_rates(self.optimizers, rates_of(rates, len(self._written.lr.groups)))
         self._written.adopt()
         self._own_bases = list(self.base_lrs)
@@ -434,7 +438,9 @@ class Scheduler(LRScheduler):
 
         Raises:
             ValueError: if the checkpoint comes from another run than `accept` allows, saying how they differ.
+            RuntimeError: if another scheduler drives an optimizer since.
         """
+        self._must_drive()
         if self._written.lr.stale:
             self._meet_new_groups()
         saved = SchedulerState.read(state_dict)
@@ -526,6 +532,11 @@ class Scheduler(LRScheduler):
         for counter in self._counters:
             counter.detach()
         self._run.end()
+
+    def _must_drive(self) -> None:
+        """Refuse what only the scheduler that drives the optimizers may do."""
+        if self._retired:
+            raise RuntimeError(retired(self.policy))
 
     @property
     def _pending(self) -> int:
