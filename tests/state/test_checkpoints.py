@@ -205,7 +205,7 @@ def test_parts_that_depend_on_each_other_are_put_back_in_any_order(tmp_path: Pat
 
 def test_whatever_a_part_raises_is_one_kind_of_error(tmp_path: Path) -> None:
     lehr.Checkpoints(tmp_path, model=torch.nn.Linear(2, 1)).save(1)
-    with pytest.raises(ValueError, match="(?s)model refuses its state .RuntimeError: .*size mismatch"):
+    with pytest.raises(ValueError, match="(?s)model refuses its state: RuntimeError: .*size mismatch"):
         lehr.Checkpoints(tmp_path, model=torch.nn.Linear(3, 1)).resume()
 
 

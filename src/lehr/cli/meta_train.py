@@ -76,32 +76,14 @@ def meta_train(
                 raise ValueError(f"--{option} is for --policy {other}; leave it out with --policy {policy}")
     names = [name.strip() for name in task.split(",")]
     length = updates or LENGTHS[policy]
-    console = Console()
     if policy == "learned":
-        worlds = [_world(name, data or None) for name in names]
-        start = _start(first)
-        lengths = sorted({max(1, length // 4), max(1, length // 2), length})
-        with _bar(console) as (progress, bar):
-
-            def tell(generation: lehr.learned.Generation) -> None:
-                progress.update(
-                    bar, completed=generation.number / generation.of,
-                    description=f"{generation.world}, {generation.updates} updates: {generation.median:.4g}",
-                )  # fmt: skip
-
-            evolved = lehr.learned.evolve(
-                worlds, generations=generations, pairs=pairs, updates=lengths, first=start, seed=seed,
-                folder=folder or None, report=tell,
-            )  # fmt: skip
-        evolved.save(out)
-        factors = [round(float(factor), 4) for factor in evolved.rates([1.0] * 100)]
-        draw(console, "factor of the edge while the loss stands still", list(range(100)), factors)
-        print(Path(out).resolve())
+        _evolve(names, length, generations, pairs, first, seed, folder, data, out)
         return
     if inner not in INNER:
         raise ValueError(f"--inner must be one of {', '.join(INNER)}; got {inner}")
     if order not in ("first", "second"):
         raise ValueError(f"--order must be first or second; got {order}")
+    console = Console()
     tasks = [_learnable(name, data or None) for name in names]
     rates: list[float] = []
     with _bar(console) as (progress, bar):
@@ -121,6 +103,31 @@ def meta_train(
     if rates:
         draw(console, f"{task}: learning rate at each meta-update", list(range(1, len(rates) + 1)), rates)
     console.print(f"share of gamma at losses of 2, 1, 0.5, 0.1: {_shares(learned)}", highlight=False)
+    print(Path(out).resolve())
+
+
+def _evolve(
+    names: list[str], length: int, generations: int, pairs: int, first: str, seed: int, folder: str, data: str, out: str
+) -> None:
+    """Train lehr's learned schedule by evolution."""
+    worlds, start = [_world(name, data or None) for name in names], _start(first)
+    lengths = sorted({max(1, length // 4), max(1, length // 2), length})
+    console = Console()
+    with _bar(console) as (progress, bar):
+
+        def report(generation: lehr.learned.Generation) -> None:
+            progress.update(
+                bar, completed=generation.number / generation.of,
+                description=f"{generation.world}, {generation.updates} updates: {generation.median:.4g}",
+            )  # fmt: skip
+
+        schedule = lehr.learned.evolve(
+            worlds, generations=generations, pairs=pairs, updates=lengths, first=start, seed=seed,
+            folder=folder or None, report=report,
+        )  # fmt: skip
+    schedule.save(out)
+    factors = [round(float(factor), 4) for factor in schedule.rates([1.0] * 100)]
+    draw(console, "factor of the edge while the loss stands still", list(range(100)), factors)
     print(Path(out).resolve())
 
 

@@ -122,11 +122,11 @@ def evolve(
 ) -> LearnedSchedule:
     """Meta-train a learned schedule by evolution strategies over whole runs, with antithetic pairs.
 
-        phi <- Adam(1 / (n sigma) sum_i [f(phi + sigma e_i) - f(phi - sigma e_i)] / 2 e_i),    e_i ~ N(0, I)
+        phi <- Adam(1 / n sum_i d_i e_i),    d_i = [f(phi + sigma e_i) - f(phi - sigma e_i)] / s,    e_i ~ N(0, I)
 
-    f is the logarithm of what a run comes to on data that it was not trained on (the number itself where one is not
-    above 0). A generation is one world at one length, its differences scaled to a root mean square of 1. The two runs
-    of a pair share initial weights, batches and base rate.
+    s is the root mean square of the differences of a generation, whose runs are of one world at one length. f is the
+    logarithm of what a run comes to on data that it was not trained on (the number itself where one is not above 0).
+    The two runs of a pair share initial weights, batches and base rate.
 
     Args:
         worlds: trainings that take turns, in a random order each round; `lehr.lab.world(task)` makes one.

@@ -14,6 +14,7 @@ from lehr.policy import Follow, Moment, Policy
 from lehr.scheduler import finishing
 from lehr.scheduler.inputs import as_factors
 from lehr.scheduler.param_groups import Factors, numbers
+from lehr.state.loading import LONGEST, refusal
 from lehr.state.reading import Fields, shown
 
 Difference = Literal["curve", "budget", "groups", "base_lrs"]
@@ -25,9 +26,6 @@ MOST_GROUPS: Final = 1_000_000
 
 LARGEST_RATE: Final = 3.4e38
 """Larger ones are infinite in single precision."""
-
-LONGEST: Final = 1_000
-"""Characters of an error that are passed on."""
 
 _ADVICE: Final = {
     "curve": "the schedule changed",
@@ -234,15 +232,10 @@ def load_policy(policy: Policy, state: Mapping[str, Any], progress: float, base_
     Raises:
         ValueError: if it refuses, whatever it raises itself, or would give no rates; it may then be half loaded.
     """
-    try:
+    with refusal(f"{policy!r} refuses its part of the checkpoint"):
         policy.load_state_dict(state)
         if policy.follow is None:
             _check_rates(as_factors(policy.factors(Moment(progress)), policy), base_lrs)
-    except Exception as error:  # a user's own policy raises what it likes, of any length
-        if isinstance(error, ValueError) and len(str(error)) <= LONGEST:
-            raise
-        what = f"{type(error).__name__}: {error}"[:LONGEST]
-        raise ValueError(f"{policy!r} refuses its part of the checkpoint: {what}") from error
 
 
 def _check_rates(factors: Factors, base_lrs: Collection[float]) -> None:

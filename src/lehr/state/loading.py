@@ -45,13 +45,27 @@ def load_part(where: str, part: Stateful, state: Any, arguments: Mapping[str, An
     Raises:
         ValueError: if it refuses, whatever it raises itself; it may then be half loaded.
     """
-    try:
+    with refusal(f"{where} refuses its state"):
         part.load_state_dict(state, **(arguments or {}))
-    except ValueError:
-        raise
-    except Exception as error:  # every kind of part has errors of its own
-        what = f"{type(error).__name__}: {error}"[:LONGEST]
-        raise ValueError(f"{where} refuses its state ({what})") from error
+
+
+@contextmanager
+def refusal(what: str) -> Iterator[None]:
+    """A context whose errors are one sentence each, since every kind of part has errors of its own, of any length.
+
+    Args:
+        what: is going on, as it begins an error that is no short ValueError already.
+
+    Raises:
+        ValueError: for any error.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and len(str(error)) <= LONGEST:
+            raise
+        said = f"{type(error).__name__}: {error}"[:LONGEST]
+        raise ValueError(f"{what}: {said}") from error
 
 
 def _put_back(ahead: list[Restore]) -> None:
