@@ -53,7 +53,7 @@ html_css_files = ["lehr.css"]
 exclude_patterns = ["_build", "_evidence", "**.ipynb_checkpoints"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints_description_target = "all"
 autodoc_typehints_format = "short"
 napoleon_use_rtype = False
 

@@ -68,7 +68,15 @@ def test_compare_end_to_end(
     assert finding.sentence(lab.ACCURACY.criterion) in " ".join(shown.split())
     assert "Test accuracy after 2ep" in shown
     assert str(out / "report.html") in shown
-    assert sorted(path.name for path in out.iterdir()) == [".lock", "report.html", "results.json", "runs"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".lock",
+        "claims.json",
+        "report.html",
+        "results.json",
+        "runs",
+    ]
+    assert "Stated before its runs." in " ".join(shown.split())
+    assert "Stated before its runs." in (out / "report.html").read_text()
     assert len(list((out / "runs").iterdir())) == 8
     page = (out / "report.html").read_text()
     (out / "report.html").unlink()
@@ -157,7 +165,7 @@ def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
         (("compare", "--out", "/dev/null/results"), "/dev/null/results"),
         (("compare", "--data", "/nowhere", "--task", "cifar10"), "--data: there is no folder /nowhere"),
         (("compare", "--claim", "linear"), 'a claim names two methods, as in "knee > linear"'),
-        (("compare", "--claim", "knee > linear"), "--claim: 'knee' is not among the methods linear,"),
+        (("compare", "--claim", "knee > linear"), "is about 'knee', which is not among the methods linear,"),
         (("compare", "--on", "dask"), "--on takes processes or ray; got 'dask'"),
         (("compare", "--gpus", "1"), "--address and --gpus are for Ray: give --on ray as well"),
         (

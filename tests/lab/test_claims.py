@@ -26,8 +26,8 @@ def test_more_seeds_are_asked_for_where_there_are_too_few() -> None:
     assert finding.needed > finding.n == 4
     assert smallest_gap(finding.sd, finding.needed) <= finding.difference < smallest_gap(finding.sd, finding.needed - 1)
     said = finding.sentence(found(RUNS).metric)
-    assert said.startswith("linear > cosine: cannot tell (difference +1.75, sd ")
-    assert said.endswith(f"one as large as this would need {finding.needed}.")
+    assert said.startswith("linear > cosine: cannot tell (ahead by 1.75 points, sd ")
+    assert said.endswith(f"to show 1.75 points takes {finding.needed} seeds.")
 
 
 def test_pairs_beyond_all_bounds_are_none() -> None:
@@ -39,12 +39,24 @@ def test_too_few_runs_say_so() -> None:
     told = found({"linear": [0.9, None, 0.92], "cosine": [0.8, 0.7, None], "step": [None, None, 0.4]})
     one, none, same = lab.examine(told, ["linear > cosine", "cosine > step", "step > linear"])
     assert one.sentence(told.metric) == (
-        "linear > cosine: cannot tell with one seed (difference +10.00). 2 runs broke off and are left out."
+        "linear > cosine: cannot tell with one seed (ahead by 10.00 points); two are the least that show a spread. "
+        "2 runs broke off and are left out."
     )
     assert none.sentence(told.metric).startswith("cosine > step: cannot tell, since there is no seed")
     assert same.n == 1
     equal = lab.examine(found({"linear": [0.9, 0.91], "cosine": [0.9, 0.91]}), ["linear > cosine"])[0]
     assert (equal.verdict, equal.needed) == ("cannot tell", None)
+    assert "cannot tell (no difference, sd 0.00 points, n = 2, p = 1.000)" in equal.sentence(told.metric)
+    crossing = found({"linear": [0.1, 0.2, 0.0], "cosine": [0.0, 0.0, 0.3]})  # but for rounding
+    said = lab.examine(crossing, ["linear > cosine"])[0].sentence(told.metric)
+    assert "cannot tell (no difference, sd " in said
+    assert said.endswith("points or more in four cases of five.")
+
+
+def test_ahead_is_what_is_better() -> None:
+    told = found({"linear": [2.0, 2.1, 2.2], "cosine": [1.0, 1.1, 1.21]}, lab.TOKEN_LOSS)
+    (behind,) = lab.examine(told, ["linear > cosine"])
+    assert behind.sentence(told.metric).startswith("linear > cosine: contradicted (behind by 0.9967, sd ")
 
 
 @pytest.mark.parametrize("text", ["linear", "linear >", "> linear", "linear > linear", "a > b > c", "a < b"])

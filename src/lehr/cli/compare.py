@@ -18,10 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lehr import lab
 from lehr.cli.config import from_file
-from lehr.cli.tables import plain, print_overview, print_results
+from lehr.cli.tables import plain, print_claims, print_overview, print_results
 from lehr.lab.comparison import Job
 from lehr.lab.placement import Precision, devices
 from lehr.lab.report import duration
+from lehr.lab.statistics import smallest_gap
 from lehr.lab.tasks import file_of, with_network
 from lehr.lab.workers import cores
 
@@ -82,7 +83,8 @@ def compare(
     claim: Annotated[
         list[str] | None,
         typer.Option(
-            help='What you want to show, such as "knee > linear", and how many seeds that would need; may be repeated.'
+            help='What you want to show, such as "knee > linear"; written down before the runs, with how many seeds '
+            "it would need after them. May be repeated."
         ),
     ] = None,
     processes: Annotated[
@@ -134,7 +136,7 @@ def compare(
     if whole and network:
         raise ValueError("--network is for one image task; leave it out for a folder of your own")
     competitors = lab.load_methods(methods)
-    claims = _claims(claim or (), [method.name for method in competitors])
+    claims = tuple(lab.Claim.parse(text) for text in claim or ())
     console = Console()
     weak = cluster is None and on_cpu and "AVX512" not in torch.backends.cpu.get_cpu_capability()
     if weak and placement.half is not None:
@@ -144,9 +146,8 @@ def compare(
     for ending in ("SIGTERM", "SIGHUP"):  # as a cluster ends a job: like Ctrl-C
         if hasattr(signal, ending):
             signal.signal(getattr(signal, ending), signal.default_int_handler)
-    found: dict[str, lab.Results] = {}
-    for name in names:
-        comparison = lab.Comparison(
+    comparisons = {
+        _folder(name, out, whole): lab.Comparison(
             task=name,
             methods=competitors,
             settings=lab.Settings(budget, evaluations, placement),
@@ -156,14 +157,19 @@ def compare(
             data=data or None,
             shares=_shares(budgets, seeds),
             search_seeds=search_seeds,
+            claims=claims,
         )
-        folder = _folder(name, out, whole)
+        for name in names
+    }
+    if claims:
+        console.print(_power(seeds), highlight=False)
+    found: dict[str, lab.Results] = {}
+    for folder, comparison in comparisons.items():
         try:
             results = _run(comparison, folder, console, workers, threads, places, cluster)
             written = lab.write_report(folder).resolve()
             print_results(console, results)
-            for finding in lab.examine(results, claims):
-                console.print(plain(finding.sentence(results.metric)), highlight=False)
+            print_claims(console, results, folder)
             console.print(f"Report: {plain(str(written))}", highlight=False, soft_wrap=True)
         except KeyboardInterrupt:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing
@@ -231,12 +237,15 @@ def _cluster(on: str, address: str, gpus: float, processes_per_device: int) -> l
     return lab.RayCluster(address or None, gpus) if on == "ray" else None
 
 
-def _claims(texts: Sequence[str], names: Sequence[str]) -> list[lab.Claim]:
-    claims = [lab.Claim.parse(text) for text in texts]
-    for name in (name for one in claims for name in (one.better, one.worse)):
-        if name not in names:
-            raise ValueError(f"--claim: {name!r} is not among the methods {', '.join(names)}; name it in --methods")
-    return claims
+def _power(seeds: int) -> str:
+    """What can be known of a claim before its runs."""
+    if seeds < 2:
+        return "One seed shows no claim, since it has no spread: give --seeds 5, say."
+    more = 2 * seeds
+    return (
+        f"{seeds:,} seeds show a difference of {smallest_gap(1.0, seeds):.1f} times its sd in four cases of five, "
+        f"{more:,} one of {smallest_gap(1.0, more):.1f} times; for one claim."
+    )
 
 
 def _doing(job: Job) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from lehr import lab
 from lehr.cli.serving import LOOPBACK, server
-from lehr.cli.tables import print_results
+from lehr.cli.tables import print_claims, print_results
 
 
 def report(
@@ -24,7 +24,9 @@ def report(
 ) -> None:
     """Write report.html (about 2 MB, since it holds plotly to work offline) anew from results.json."""
     if text:
-        print_results(Console(), lab.read_results(folder))
+        results = lab.read_results(folder)
+        print_results(Console(), results)
+        print_claims(Console(), results, Path(folder))
         return
     page = lab.write_report(Path(folder)).resolve()
     print(page)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from lehr import lab
 from lehr.lab.report import duration
+from lehr.lab.statements import findings, read_statements
 
 
 def print_results(console: Console, results: lab.Results) -> None:
@@ -19,6 +21,12 @@ def print_results(console: Console, results: lab.Results) -> None:
     if results.budgets:
         console.print(_budgets(results))
     console.print(f"\n{plain(lab.verdict(results))}", highlight=False)
+
+
+def print_claims(console: Console, results: lab.Results, folder: Path) -> None:
+    """Print what the results say of each claim that was stated in their folder."""
+    for sentence in findings(results, read_statements(folder)):
+        console.print(plain(sentence), highlight=False)
 
 
 def print_overview(console: Console, found: Mapping[str, lab.Results]) -> None:

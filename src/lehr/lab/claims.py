@@ -10,7 +10,7 @@ import numpy as np
 
 from lehr.lab.metric import Criterion
 from lehr.lab.results import Results
-from lehr.lab.statistics import LEVEL, holm, paired_test, pairs_needed, smallest_gap
+from lehr.lab.statistics import LEVEL, MOST_PAIRS, holm, paired_test, pairs_needed, smallest_gap
 
 Verdict = Literal["holds", "contradicted", "cannot tell"]
 
@@ -82,12 +82,13 @@ class Finding:
         if self.difference is None:
             return f"{self.claim}: cannot tell, since there is no seed with which both finished."
         lost = f" {self._lost()}" if self.diverged else ""
-        gap = criterion.show_gap(self.difference)
+        gap = _size(criterion, self.difference)
+        seen = f"{'ahead' if self.difference > 0.0 else 'behind'} by {gap}" if self.difference else "no difference"
         if self.sd is None or self.p is None:
-            return f"{self.claim}: cannot tell with one seed (difference {gap}).{lost}"
+            return f"{self.claim}: cannot tell with one seed ({seen}); two are the least that show a spread.{lost}"
         p = f"p = {self.p:.3f}" if self.p >= 0.001 else "p < 0.001"
-        seen = f"difference {gap}, sd {criterion.show_gap(self.sd)[1:]}, n = {self.n}, {p}"
-        return f"{self.claim}: {self.verdict} ({seen}). {self._power(criterion)}{lost}"
+        seen += f", sd {_size(criterion, self.sd)}, n = {self.n}, {p}"
+        return f"{self.claim}: {self.verdict} ({seen}). {self._power(criterion, gap)}{lost}"
 
     def _lost(self) -> str:
         return (
@@ -96,13 +97,14 @@ class Finding:
             else f"{self.diverged} runs broke off and are left out."
         )
 
-    def _power(self, criterion: Criterion) -> str:
+    def _power(self, criterion: Criterion, gap: str) -> str:
         if self.visible is None:
-            return "The difference is the same for all seeds."
-        shown = f"{self.n} seeds show a difference of {criterion.show_gap(self.visible)[1:]} in four cases of five"
-        if self.needed is None:
-            return f"{shown}; one as small as this no number of seeds would."
-        return f"{shown}; one as large as this would need {self.needed:,}."
+            return f"The difference is the same for all seeds; p is that of {self.n} coins that fall alike."
+        shown = f"{self.n} seeds show {_size(criterion, self.visible)} or more in four cases of five"
+        if not self.difference:
+            return f"{shown}."
+        needed = f"{self.needed:,} seeds" if self.needed is not None else f"more than {MOST_PAIRS:,} seeds"
+        return f"{shown}; to show {gap} takes {needed}."
 
 
 def examine(results: Results, claims: Sequence[Claim | str]) -> list[Finding]:
@@ -133,6 +135,11 @@ def examine(results: Results, claims: Sequence[Claim | str]) -> list[Finding]:
     ]
 
 
+def _size(criterion: Criterion, value: float) -> str:
+    """A difference without its sign, in percentage points where the metric is a percentage."""
+    return f"{criterion.show_gap(abs(value))[1:]}{' points' if criterion.percent else ''}"
+
+
 def _gaps(results: Results, claim: Claim) -> list[float]:
     better, worse = (
         {run.seed: run.test for run in results.runs if run.method == results.of(name).method and run.test is not None}
@@ -141,8 +148,14 @@ def _gaps(results: Results, claim: Claim) -> list[float]:
     return [results.metric.sign * (better[seed] - worse[seed]) for seed in sorted(better.keys() & worse.keys())]
 
 
+def _mean(gaps: Sequence[float]) -> float:
+    """Their mean, and 0 where they cancel but for rounding."""
+    mean = float(np.mean(gaps))
+    return 0.0 if abs(mean) <= 1e-9 * float(np.max(np.abs(gaps))) else mean
+
+
 def _finding(results: Results, claim: Claim, gaps: list[float], p: float | None) -> Finding:
-    n, difference = len(gaps), float(np.mean(gaps)) if gaps else None
+    n, difference = len(gaps), _mean(gaps) if gaps else None
     sd = float(np.std(gaps, ddof=1)) if n > 1 else None
     if p is None or p >= LEVEL or difference is None:
         verdict: Verdict = "cannot tell"

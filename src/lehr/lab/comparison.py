@@ -12,6 +12,7 @@ from statistics import fmean, median
 from typing import Final
 
 from lehr.lab.budgets import by_budget
+from lehr.lab.claims import Claim
 from lehr.lab.loop import Trainable
 from lehr.lab.methods import Method
 from lehr.lab.metric import Criterion
@@ -81,6 +82,7 @@ class Comparison:
         shares: shares of the budget, below 1, at which every method runs as well, and with how many seeds.
         search_seeds: how many runs each peak rate of the grid gets, at least 1; a rate at the edge of stability may
             pass with one seed and fail with the next.
+        claims: about its methods, stated before its runs.
 
     Raises:
         TypeError: if `task` is neither a name nor a task.
@@ -96,6 +98,7 @@ class Comparison:
     data: str | None = None
     shares: tuple[tuple[float, int], ...] = ()
     search_seeds: int = 1
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, str | Trainable):
@@ -107,6 +110,7 @@ class Comparison:
             raise ValueError("Comparison: methods is empty; give at least one")
         if len(set(names)) < len(names):
             raise ValueError(f"Comparison: methods has {next(n for n in names if names.count(n) > 1)} twice")
+        _check_claims(self.claims, names)
         for name, rates in (("lr_grid", self.lr_grid), ("lr", () if self.lr is None else (self.lr,))):
             for rate in rates:
                 if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0.0 < rate < math.inf:
@@ -167,6 +171,15 @@ class Comparison:
             if seed < seeds
             for method in self.methods
         ]
+
+
+def _check_claims(claims: Sequence[Claim], names: Sequence[str]) -> None:
+    for claim in claims:
+        if unknown := [name for name in (claim.better, claim.worse) if name not in names]:
+            raise ValueError(
+                f'Comparison: the claim "{claim}" is about {unknown[0]!r}, which is not among the methods '
+                f"{', '.join(names)}; name it there too"
+            )
 
 
 def choose_rates(searched: Iterable[Run], metric: Criterion) -> dict[str, float]:

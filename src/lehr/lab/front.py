@@ -8,6 +8,7 @@ from inspect import unwrap
 from pathlib import Path
 from types import FunctionType
 
+from lehr.lab.claims import Claim
 from lehr.lab.comparison import Comparison
 from lehr.lab.failures import told
 from lehr.lab.loop import Trainable
@@ -31,6 +32,7 @@ def compare(
     lr: float | None = None,
     shares: Sequence[float] = (),
     search_seeds: int = 1,
+    claims: Sequence[Claim | str] = (),
     evaluations: int = 20,
     device: str | Sequence[str] = "auto",
     precision: Precision = "fp32",
@@ -56,6 +58,8 @@ def compare(
         lr: peak rate of all methods where there is no grid; None leaves them at the task's.
         shares: shares of the budget, below 1, at which every method runs as well.
         search_seeds: runs of each rate of the grid, at least 1.
+        claims: what is to be shown, such as "knee > linear"; they are written down in `out` before the runs, and the
+            report says of each whether it holds.
         evaluations: how often a run is validated, at least 1.
         device: "cpu", or an accelerator such as "cuda:1", or several such, over which processes are spread; "auto" for
             the accelerator of this machine, or where a `TrainingTask` makes its training.
@@ -95,12 +99,14 @@ def compare(
         data=data,
         shares=tuple((share, seeds) for share in sorted(set(shares))),
         search_seeds=search_seeds,
+        claims=tuple(claim if isinstance(claim, Claim) else Claim.parse(claim) for claim in claims),
     )
     names = [method.name for method in comparison.methods]
     arguments: list[tuple[str, object, object]] = [  # name, value, usual value
         ("methods", names, None), ("budget", budget, ""), ("seeds", seeds, None), ("lr_grid", rates, ()),
         ("lr", lr, None), ("shares", tuple(shares), ()), ("search_seeds", search_seeds, 1),
-        ("evaluations", evaluations, 20), ("device", ",".join(places), "auto"), ("precision", precision, "fp32"),
+        ("claims", [str(claim) for claim in claims], []), ("evaluations", evaluations, 20),
+        ("device", ",".join(places), "auto"), ("precision", precision, "fp32"),
         ("compile", compile, False), ("accumulate", accumulate, 1), ("processes_per_run", processes_per_run, 1),
         ("data", data, None),
     ]  # fmt: skip

@@ -26,6 +26,11 @@ class Method:
             budget; may regroup the loop's optimizer, and set its rates.
         source: whom it is from.
         finds_peak: whether it sets the peak rate by itself, so that none is searched or given.
+
+    >>> from lehr import lab
+    >>> late = lab.Method("late", "late knee", lambda loop: lehr.knee(0.8), "mine")
+    >>> [method.name for method in lab.load_methods(["linear", late])]
+    ['linear', 'late']
     """
 
     name: str

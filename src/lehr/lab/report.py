@@ -7,6 +7,7 @@ import gzip
 import io
 import math
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -21,6 +22,7 @@ from lehr.lab.decisions import decisions
 from lehr.lab.files import write_text
 from lehr.lab.results import Results, verdict
 from lehr.lab.sealed import read_bytes
+from lehr.lab.statements import Statement, findings, read_statements
 from lehr.lab.statistics import MOST_PAIRS, smallest_gap
 
 AGAINST_BUDGET: Final = (
@@ -55,21 +57,27 @@ def read_results(folder: str | Path) -> Results:
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write `report.html` from the `results.json` in the folder, and nothing else.
+    """Write `report.html` from the `results.json` and the claims in the folder, and nothing else.
 
     Args:
         folder: where `lehr compare` put its results.
 
     Raises:
-        ValueError: if `results.json` is missing, damaged, or of another version of lehr.
+        ValueError: if `results.json` is missing, damaged, or of another version of lehr; or if `claims.json` is
+            damaged or of another.
     """
     path = Path(folder) / "report.html"
-    write_text(path, render(read_results(folder)))
+    write_text(path, render(read_results(folder), read_statements(folder)))
     return path
 
 
-def render(results: Results) -> str:
-    """The page as text."""
+def render(results: Results, statements: Sequence[Statement] = ()) -> str:
+    """The page as text.
+
+    Args:
+        results: of a comparison.
+        statements: claims that were stated in its folder.
+    """
     metric = results.metric
     environment = Environment(
         loader=PackageLoader("lehr.lab"),
@@ -109,6 +117,7 @@ def render(results: Results) -> str:
         verdict=verdict(results),
         power=power(results),
         undecided=undecided(results),
+        claims=findings(results, statements),
         colours=plots.style(results.names),
         plotly=packed(get_plotlyjs()),
         figures=[(title, note, _embedded(figure)) for title, note, figure in figures if figure is not None],

@@ -144,6 +144,11 @@ def train(
         share: how much of the budget to spend, above 0; the schedule is fitted to that, and evaluations are as dense.
         look_at_test: whether to evaluate on the test set at the end.
         report: told the progress now and then.
+
+    >>> from lehr import lab
+    >>> run = lab.train(lab.load_task("digits"), lab.METHODS["linear"], lab.Settings("20steps"), seed=0)
+    >>> run.updates, run.diverged_at
+    (20, None)
     """
     workload = task.workload()
     settings = settings.for_task(workload)

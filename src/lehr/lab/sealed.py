@@ -14,10 +14,10 @@ FORMAT: Final = 5
 LARGEST: Final = 2**30
 """Bytes of a file that is still read; those of a large comparison have a hundredth of that."""
 
-Kind = Literal["run", "results"]
+Kind = Literal["run", "results", "claims"]
 
 _HEAD: Final = re.compile(
-    rb'\A\{\s{0,2}"lehr": "(run|results)",\s{1,2}"format": (\d{1,9}),\s{1,2}"sha256": "([0-9a-f]{64})"'
+    rb'\A\{\s{0,2}"lehr": "(run|results|claims)",\s{1,2}"format": (\d{1,9}),\s{1,2}"sha256": "([0-9a-f]{64})"'
 )
 _BLANK: Final = b"0" * 64
 

@@ -18,6 +18,7 @@ from lehr.lab.on_ray import OnRay, Order, RayCluster
 from lehr.lab.records import read_run
 from lehr.lab.results import Results
 from lehr.lab.run import Run, Settings
+from lehr.lab.statements import state
 from lehr.lab.tasks import code_of, file_of, load_task, with_file
 from lehr.lab.workers import InProcesses, InThisProcess, Maker, Watcher, cores, undisturbed
 
@@ -37,7 +38,7 @@ def run_comparison(
     on: RayCluster | None = None,
     watch: Watcher = lambda under_way, done, total: None,
 ) -> Results:
-    """Make every run that `out` does not hold yet, and write `results.json`.
+    """Make every run that `out` does not hold yet, and write `results.json`, and `claims.json` if there are claims.
 
     Args:
         comparison: what competes.
@@ -102,7 +103,6 @@ def run_comparison(
     else:
         spread = tuple(places) if len(places) > 1 else (settings.placement.device,)
         make = InProcesses(name, folder, settings, setting, processes, threads, spread)
-    metric = chosen.criterion
     with alone_in(out) as runs:
 
         def every(jobs: Sequence[Job], before: int) -> list[Run]:
@@ -115,8 +115,11 @@ def run_comparison(
             return [made[job.file] for job in jobs]
 
         searched = every(comparison.search(), 0)
-        final = every(comparison.final(choose_rates(searched, metric)), len(searched))
-        found = results(comparison, setting, metric, final, searched, command)
+        jobs = comparison.final(choose_rates(searched, chosen.criterion))
+        # the search has not looked at the test set
+        state(out, comparison.claims, comparison.seeds, [job.method.name for job in jobs if (runs / job.file).exists()])
+        final = every(jobs, len(searched))
+        found = results(comparison, setting, chosen.criterion, final, searched, command)
         write_text(out / "results.json", found.to_json())
         return found
 

@@ -17,6 +17,13 @@ def tasks_in(folder: str | Path) -> list[str]:
 
     Raises:
         ValueError: if there is no such folder, or no such file in it.
+
+    >>> import tempfile
+    >>> from lehr import lab
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "digits.py").write_text("def make_task(): ...")
+    ...     [Path(name).name for name in lab.tasks_in(folder)]
+    ['digits.py:make_task']
     """
     folder = Path(folder)
     if not folder.is_dir():

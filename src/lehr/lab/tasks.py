@@ -173,6 +173,10 @@ def load_task(name: str, data: str | None = None) -> Trainable:
 
     Raises:
         ValueError: if there is no such task, file or function, or it makes neither a `Task` nor a `TrainingTask`.
+
+    >>> from lehr import lab
+    >>> lab.load_task("digits").budget
+    '10ep'
     """
     if name in TASKS:
         return TASKS[name](data)
