@@ -42,6 +42,7 @@ NEEDS = {
     "src/lehr/integrations/transformers.py": ("transformers", "accelerate"),
     "tests/integrations/ranks.py": ("accelerate", "transformers"),
     "tests/integrations/two_processes.py": ("lightning",),
+    "tests/integrations/wrapped.py": ("ignite", "lightning"),
 }
 """Files that cannot be imported without their framework."""
 

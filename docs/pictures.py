@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from matplotlib.figure import Figure
 import lehr
 
 INK, SOFT, ACCENT, OTHER = "#20242b", "#d5d9e0", "#2456a6", "#d1495b"
+
+CURVES = Path(__file__).parent / "trainer_curves.json"
+"""Written by `trainer_curves.py`, with the trainers themselves."""
 
 Change = Callable[[lehr.Scheduler], None]
 
@@ -74,6 +78,7 @@ def draw_all(folder: Path) -> None:
     _freezing().savefig(folder / "freezing.svg")
     _tuning().savefig(folder / "tuning.svg")
     _learned().savefig(folder / "learned.svg")
+    _trainers().savefig(folder / "trainers.svg")
 
 
 def _gallery(expressions: list[str], columns: int = 3) -> Figure:
@@ -322,6 +327,31 @@ def _learned(updates: int = 300) -> Figure:
     figure.axes[0].legend(
         fontsize=7, frameon=False, title="the loss ...", title_fontsize=7
     )
+    return figure
+
+
+def _trainers(columns: int = 4) -> Figure:
+    """The rates that the examples for other people's trainers trained with, as recorded."""
+    examples = json.loads(CURVES.read_text(encoding="utf-8"))["examples"]
+    figure = Figure(
+        figsize=(9.6, 1.7 * -(-len(examples) // columns)), layout="constrained"
+    )
+    for place, example in enumerate(examples, start=1):
+        axes = figure.add_subplot(-(-len(examples) // columns), columns, place)
+        for index, rates in enumerate(zip(*example["rates"], strict=True)):
+            several = len(example["rates"][0]) - 1
+            colour = colormaps["viridis"](0.9 * index / several) if several else ACCENT
+            axes.step(
+                range(len(rates)), rates, where="mid", color=colour, linewidth=1.4
+            )
+        axes.set(xlim=(0, len(example["rates"])), ylim=(0, None))
+        axes.locator_params(nbins=4)
+        axes.set_title(example["title"], fontsize=7.5, color=INK)
+        _calm(axes)
+    for axes in figure.axes[-columns:]:
+        axes.set_xlabel("updates", fontsize=7.5)
+    for axes in figure.axes[::columns]:
+        axes.set_ylabel("learning rate", fontsize=7.5)
     return figure
 
 

@@ -122,6 +122,13 @@ def test_the_first_picture_is_that_of_the_record(tmp_path: Path) -> None:
     assert curves[0] == curves[1]
 
 
+def test_the_curves_of_trainers_are_of_the_examples_as_they_stand() -> None:
+    curves = module("trainer_curves")
+    recorded = json.loads(curves.FILE.read_text(encoding="utf-8"))["examples"]
+    changed = [one.name for one, row in zip(curves.EXAMPLES, recorded, strict=True) if row["code"] != one.digest()]
+    assert not changed, f"the code of {changed} in docs/trainers.md is another; run docs/trainer_curves.py again"
+
+
 def test_every_schedule_has_a_picture_and_a_formula() -> None:
     formulas = module("formulas")
     made = {name for name in lehr.__all__ if isinstance(getattr(lehr, name), type)}

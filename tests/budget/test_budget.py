@@ -1,7 +1,7 @@
 """What there is to spend: units, text, conversion and refusals."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from decimal import Decimal
 from fractions import Fraction
@@ -69,8 +69,13 @@ def test_passes_over_a_loader_count_updates(accumulate: int, ranks: int, updates
 
 
 def test_passes_over_what_has_no_end_are_refused() -> None:
-    with pytest.raises(TypeError, match="batches must have a length.*generator"):
-        Budget.over((k for k in range(3)), epochs=3)
+    class Stream(torch.utils.data.IterableDataset[int]):
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(3))
+
+    for stream in ((k for k in range(3)), torch.utils.data.DataLoader(Stream())):
+        with pytest.raises(TypeError, match=rf"length; this {type(stream).__name__} has none.*write Budget\(steps"):
+            Budget.over(stream, epochs=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="accumulate must be a whole number, at least 1; got 0"):
         Budget.over(range(3), epochs=3, accumulate=0)
     with pytest.raises(ValueError, match="batches is empty"):

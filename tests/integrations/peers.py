@@ -5,6 +5,7 @@ Give it a test file from a checkout of the library, and whatever else pytest tak
     python tests/integrations/peers.py pytorch/test/optim/test_lrscheduler.py -q
     python tests/integrations/peers.py accelerate/tests/test_scheduler.py -q
     python tests/integrations/peers.py transformers/tests/optimization/test_optimization.py -q -k schedulers
+    python tests/integrations/peers.py pytorch-image-models/tests/test_scheduler.py -q
 
 These tests call `step()` without updates, so calls are counted. What lehr has no like of stays the library's own, and a
 test that asks for an argument without a like is skipped with its name.
@@ -14,7 +15,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -187,12 +191,101 @@ TRANSFORMERS: dict[str, Callable[..., lehr.Scheduler]] = {
 }
 
 
+# -- timm's, with their arguments, which are told where they are -----------------------------------------------------
+
+
+class Placed:
+    """A scheduler of ours that is told the epoch, or the update, as those of timm are."""
+
+    def __init__(
+        self, optimizer: Optimizer, curve: lehr.Schedule, length: int, *, warmup_t: int = 0,
+        warmup_lr_init: float = 0.0, warmup_prefix: bool = False, t_in_epochs: bool = True, **options: Any,
+    ) -> None:  # fmt: skip
+        if options:
+            pytest.skip(f"not offered: {', '.join(options)}")
+        self.optimizer, self.t_in_epochs = optimizer, t_in_epochs
+        if warmup_t:
+            length += warmup_t if warmup_prefix else 0
+            (start,) = set(floors(optimizer, warmup_lr_init))
+            curve = curve.after_warmup(warmup_t / length, start=start)
+        self.scheduler = driven(optimizer, curve, length)
+        self.state_dict, self.load_state_dict = self.scheduler.state_dict, self.scheduler.load_state_dict
+
+    def step(self, epoch: int) -> None:
+        if self.t_in_epochs:
+            self.go_to(epoch)
+
+    def step_update(self, update: int) -> None:
+        if not self.t_in_epochs:
+            self.go_to(update)
+
+    def go_to(self, place: int) -> None:
+        while self.scheduler.updates < place:
+            self.scheduler.step()
+
+    def get_cycle_length(self, cycles: int) -> int:
+        pytest.skip("not offered: get_cycle_length; a budget says how long a run is")
+
+
+def timm_cosine(
+    optimizer: Optimizer, t_initial: int, lr_min: float = 0.0, cycle_limit: int = 1, k_decay: float = 1.0, **more: Any
+) -> Placed:
+    """For `CosineLRScheduler`."""
+    if k_decay != 1.0:
+        pytest.skip("not offered: k_decay")
+    (low,) = set(floors(optimizer, lr_min))
+    if cycle_limit == 1:
+        return Placed(optimizer, lehr.Cosine(end=low), t_initial, **more)
+    cycles = lehr.WarmRestarts(cycles=cycle_limit, low=low).then(lehr.Constant(low), at=0.5)
+    return Placed(optimizer, cycles, 2 * t_initial * cycle_limit, **more)
+
+
+def timm_poly(
+    optimizer: Optimizer, t_initial: int, power: float = 0.5, lr_min: float = 0.0, k_decay: float = 1.0, **more: Any
+) -> Placed:
+    """For `PolyLRScheduler`."""
+    if k_decay != 1.0:
+        pytest.skip("not offered: k_decay")
+    (low,) = set(floors(optimizer, lr_min))
+    return Placed(optimizer, lehr.Polynomial(power=power, end=low), t_initial, **more)
+
+
+def timm_tanh(optimizer: Optimizer, t_initial: int, lr_min: float = 0.0, **more: Any) -> Placed:
+    """For `TanhLRScheduler`."""
+    (low,) = set(floors(optimizer, lr_min))
+    return Placed(optimizer, lehr.HyperbolicTangent(low=-7.0, high=3.0).between(low, 1.0), t_initial, **more)
+
+
+def timm_steps(optimizer: Optimizer, decay_t: int | Sequence[int], decay_rate: float = 1.0, **more: Any) -> Placed:
+    """For `StepLRScheduler` and `MultiStepLRScheduler`."""
+    ends = range(decay_t, UPDATES, decay_t) if isinstance(decay_t, int) else decay_t
+    drops = lehr.Steps(at=tuple(k / UPDATES for k in ends)[:30], gamma=decay_rate)
+    return Placed(optimizer, drops if decay_rate < 1.0 else lehr.Constant(), UPDATES, **more)
+
+
+TIMM: dict[str, Callable[..., Placed]] = {
+    "CosineLRScheduler": timm_cosine,
+    "PolyLRScheduler": timm_poly,
+    "TanhLRScheduler": timm_tanh,
+    "StepLRScheduler": timm_steps,
+    "MultiStepLRScheduler": timm_steps,
+}
+
+
 def put_in_place(path: str) -> None:
     """Our schedulers under the names that a test file imports."""
     text = Path(path).read_text(encoding="utf-8")
     accelerate = "from accelerate" in text
     for name, make in ({"OneCycleLR": one_cycle_lr, "LambdaLR": lambda_lr} if accelerate else TORCH).items():
         setattr(lr_scheduler, name, make)
+    if "from timm" in text:
+        found = find_spec("timm")
+        assert found is not None and found.submodule_search_locations is not None
+        sys.modules["timm"] = ModuleType("timm")  # without what it imports itself, which needs torchvision
+        sys.modules["timm"].__path__ = found.submodule_search_locations
+        schedulers = import_module("timm.scheduler")
+        for name, make in TIMM.items():
+            setattr(schedulers, name, make)
     if "from transformers" in text:
         import transformers
 

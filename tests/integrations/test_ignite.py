@@ -14,7 +14,7 @@ import lehr
 pytest.importorskip("ignite")
 
 from ignite.engine import Engine, Events, create_supervised_trainer
-from ignite.handlers import Checkpoint, DiskSaver
+from ignite.handlers import Checkpoint, DiskSaver, FastaiLRFinder
 from ignite.handlers.param_scheduler import LRScheduler, create_lr_scheduler_with_warmup
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("error::lehr.BudgetWarning")]
@@ -95,6 +95,22 @@ def test_ignites_checkpoints_resume_bit_for_bit(tmp_path: Path) -> None:
     part.trainer.run(DATA, max_epochs=5)
     assert part.rates == whole.rates[16:]
     assert torch.equal(part.weights(), whole.weights())
+
+
+def test_ignites_finder_with_the_scheduler_in_what_it_saves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where it keeps them meanwhile
+    run, finder = Run(lehr.Linear(), event=Events.ITERATION_COMPLETED), FastaiLRFinder()
+    parts = {"model": run.model, "optimizer": run.optimizer, "scheduler": run.scheduler}
+    with (
+        pytest.warns(lehr.BudgetWarning, match="look for a rate with lehr.range_test"),
+        finder.attach(run.trainer, parts, num_iter=20, start_lr=1e-4, end_lr=1.0) as search,
+    ):
+        search.run(DATA)
+    assert run.rates[1:] == pytest.approx(finder.get_results()["lr"][:-1])
+    run.rates.clear()
+    run.trainer.run(DATA, max_epochs=5)
+    assert run.rates == pytest.approx([0.1 * (1 - k / 40) for k in range(40)])
+    assert run.scheduler.finished
 
 
 def test_layers_freeze() -> None:

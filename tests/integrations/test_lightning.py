@@ -75,7 +75,7 @@ def fit(
 ) -> Any:
     driver = Lehr(policy, budget, **(lehr_options or {}))
     model = model or Model()
-    run = trainer(driver, **options)
+    run = trainer(driver, *options.pop("callbacks", ()), **options)
     run.fit(model, loader(), ckpt_path=None)
     return driver, model, run
 
@@ -106,6 +106,11 @@ class Watches(lehr.Policy):
         return "Watches()"
 
 
+def stages() -> Any:
+    """One batch an update, then two, then four."""
+    return lightning.callbacks.GradientAccumulationScheduler({1: 2, 2: 4})
+
+
 # -- the budget ------------------------------------------------------------------------------------------------------
 
 
@@ -126,6 +131,7 @@ def test_the_trainers_epochs_are_the_budget(accumulate: int) -> None:
         ("2ep", {"accumulate_grad_batches": 2}, lehr.Budget(epochs=2, steps_per_epoch=4, samples_per_step=16)),
         ("80samples", {}, lehr.Budget(samples=80, steps_per_epoch=8, samples_per_step=8)),
         (lehr.Budget(steps=7), {"max_epochs": -1}, lehr.Budget(steps=7)),
+        (None, {"callbacks": [stages()]}, lehr.Budget(steps=8 + 4 + 3 * 2)),
     ],
 )
 def test_a_budget_is_the_trainers_or_given(budget: Any, options: Any, expected: lehr.Budget) -> None:
@@ -143,6 +149,8 @@ def test_a_budget_is_the_trainers_or_given(budget: Any, options: Any, expected: 
         (None, {"max_time": {"seconds": 9}}, r'Lehr\(policy, "40steps"\) or Lehr\(policy, "9s"\)'),
         (lehr.Budget(tokens=100), {}, "tokens_per_step=..."),
         ("2parsecs", {}, "unknown unit 'parsecs'"),
+        ("10ep", {}, "is 80 updates, but the trainer ends after 40; give Trainer more max_epochs or max_steps"),
+        ("2ep", {"callbacks": [stages()]}, "'2ep' counts epochs, but the trainer does not know.*as in '1000steps'"),
     ],
 )
 def test_what_is_no_budget_is_refused_before_training(budget: Any, options: Any, said: str) -> None:
@@ -199,6 +207,37 @@ def test_optimizing_by_hand_takes_schedules() -> None:
     assert model.rates == pytest.approx([0.1 * (1 - k / 80) for k in range(80)])
     with pytest.raises(ValueError, match="optimizes by hand"):
         fit(lehr.LRTuner(), model=ByHand())
+
+
+class Two(ByHand):
+    """Two optimizers, each of which makes an update a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Linear(4, 1)
+        self.others: list[float] = []
+
+    def configure_optimizers(self) -> Any:
+        other = torch.optim.SGD(self.other.parameters(), lr=0.01)
+        other.register_step_post_hook(lambda one, *_: self.others.append(one.param_groups[0]["lr"]))
+        return [super().configure_optimizers(), other]
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        for optimizer, net in zip(self.optimizers(), (self.net, self.other), strict=True):
+            optimizer.zero_grad()
+            self.manual_backward(net(batch).square().mean())
+            optimizer.step()
+
+
+def test_two_optimizers_have_one_budget() -> None:
+    _, model, _ = fit([[lehr.Linear(), lehr.Linear()], [lehr.Constant()]], model=Two())
+    assert model.rates == pytest.approx([0.1 * (1 - k / 40) for k in range(40)])
+    assert model.others == [0.01] * 40
+    with pytest.raises(ValueError, match=r'max_steps=40 counts the updates of all 2 optimizers.*"20steps"'):
+        fit(lehr.Linear(), model=Two(), max_steps=40)
+    _, model, run = fit(lehr.Linear(), model=Two(), budget="20steps", max_steps=40)
+    assert model.rates == pytest.approx([0.1 * (1 - k / 20) for k in range(20)])
+    assert run.global_step == 40
 
 
 def test_a_loader_that_cannot_be_drawn_from_twice_is_refused() -> None:
@@ -586,6 +625,22 @@ def test_what_configure_optimizers_says_beyond_the_scheduler_is_refused() -> Non
 
     with pytest.raises(TypeError, match='leave "reduce_on_plateau" out'):
         trainer().fit(Model(configure), loader())
+
+
+def test_lightnings_own_finder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where it keeps the weights meanwhile
+    finder = lightning.callbacks.LearningRateFinder(num_training_steps=20)
+    model = Model()
+    trainer(Lehr(lehr.Linear()), finder).fit(model, loader())
+    found = finder.optimal_lr.results["lr"]
+    assert model.rates[:20] == pytest.approx(found)
+    assert model.rates[20:] == pytest.approx([model.lr * (1 - k / 40) for k in range(40)])
+
+    def configure(optimizer: Any) -> Any:
+        return [optimizer], [lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(steps=40))]
+
+    with pytest.raises(lehr.BudgetWarning, match="look for a rate with lehr.range_test instead"):
+        trainer(lightning.callbacks.LearningRateFinder(num_training_steps=20)).fit(Model(configure), loader())
 
 
 def test_the_wrappers_of_lightning_and_fabric_are_looked_through() -> None:

@@ -1,4 +1,4 @@
-"""Accelerate and Transformers' Trainer in two processes: the same rates and weights on both, resumed exactly."""
+"""Other people's trainers in two processes: the same rates and weights on both."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ pytest.importorskip("accelerate")
 pytest.importorskip("transformers")
 
 
-def run(library: str, folder: Path) -> dict[str, Any]:
-    script = Path(__file__).with_name("ranks.py")
+def run(library: str, folder: Path, script: str = "ranks.py") -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         str(script), library, str(folder)],
+         str(Path(__file__).with_name(script)), library, str(folder)],
         capture_output=True, text=True, timeout=400, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -53,6 +52,15 @@ def test_transformers_trainer_in_two_processes(tmp_path: Path) -> None:
     assert ran["resumed"]["rates"] == ran["learned"]["rates"][8:]
     assert ran["resumed"]["weights"] == ran["learned"]["weights"]
     assert_freezes(ran, ended_at=12)
+
+
+def test_layers_freeze_with_fabric_and_ignite(tmp_path: Path) -> None:
+    pytest.importorskip("ignite")
+    pytest.importorskip("lightning")
+    ran = run("both", tmp_path, "wrapped.py")
+    assert_freezes(ran["fabric"], ended_at=16)
+    assert_freezes(ran["ignite"], ended_at=16)
+    assert ran["fabric"] == ran["ignite"]
 
 
 def assert_freezes(ran: dict[str, Any], ended_at: int) -> None:

@@ -107,7 +107,7 @@ class Budget:
             raise ValueError(
                 "Budget(epochs=...) needs steps_per_epoch, the number of updates an epoch (len(loader)), which "
                 "accumulated batches and several processes make fewer: write Budget.over(loader, epochs=..., "
-                "accumulate=..., ranks=...)"
+                "accumulate=..., ranks=...), and for a stream, which has no length, count steps instead"
             )
         if not SMALLEST <= self.total <= LARGEST:
             raise ValueError(
@@ -148,17 +148,19 @@ class Budget:
         >>> Budget.over(range(100), epochs=3, accumulate=4, ranks=2)
         Budget(epochs=3, steps_per_epoch=13)
         """
-        if not isinstance(batches, Sized):
+        try:
+            count = len(batches)
+        except TypeError:  # also of a loader, if its data are a stream
             raise TypeError(
-                f"Budget.over: batches must have a length, as a loader has; got {type(batches).__name__}. For a stream "
-                "write Budget(steps=...) or Budget(samples=...)"
-            )
+                f"Budget.over: batches must have a length; this {type(batches).__name__} has none, as of a stream, for "
+                "which write Budget(steps=...) or Budget(samples=...)"
+            ) from None
         for name, value in (("accumulate", accumulate), ("ranks", ranks)):
             if whole(value, 1) is None:
                 raise ValueError(f"Budget.over: {name} must be a whole number, at least 1; got {shown(value)}")
-        if not len(batches):
+        if not count:
             raise ValueError("Budget.over: batches is empty; give those that an epoch goes over")
-        return cls(epochs=epochs, steps_per_epoch=math.ceil(len(batches) / (accumulate * ranks)))
+        return cls(epochs=epochs, steps_per_epoch=math.ceil(count / (accumulate * ranks)))
 
     @classmethod
     def parse(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lehr
@@ -17,9 +17,15 @@ def check_policy(policy: Any) -> None:
     """
     if isinstance(policy, str):
         raise TypeError(f"Lehr: policy must be a schedule or a policy; write lehr.parse_schedule({policy!r})")
-    several = policy if isinstance(policy, Sequence) else [policy]
-    if not several or not all(isinstance(one, lehr.Policy | lehr.Schedule) for one in several):
+    if not _all_drive(policy if isinstance(policy, Sequence) else [policy]):
         raise TypeError(f"Lehr: policy must be a schedule or a policy, such as lehr.Linear(); got {policy!r}")
+
+
+def _all_drive(several: Sequence[Any]) -> bool:
+    return bool(several) and all(
+        _all_drive(one) if isinstance(one, list | tuple) else isinstance(one, lehr.Policy | lehr.Schedule)
+        for one in several
+    )
 
 
 def check_budget(budget: Any) -> None:
@@ -30,6 +36,28 @@ def check_budget(budget: Any) -> None:
     """
     if budget is not None and not isinstance(budget, str | lehr.Budget):
         raise TypeError(f"Lehr: budget must be a lehr.Budget or a text such as '30min'; got {budget!r}")
+
+
+def parsed(text: str, sizes: Mapping[str, float]) -> lehr.Budget:
+    """The budget of a text.
+
+    Args:
+        text: such as "30min" or "3ep".
+        sizes: what the trainer knows of `steps_per_epoch` and `samples_per_step`.
+
+    Raises:
+        ValueError: if it is none, or counts epochs of which the trainer does not know how long they are.
+    """
+    try:
+        return lehr.Budget.parse(text, **sizes)
+    except ValueError:
+        if "steps_per_epoch" in sizes:
+            raise
+    lehr.Budget.parse(text, **sizes, steps_per_epoch=1)  # if it is wrong with that too, the reason is another
+    raise ValueError(
+        f"Lehr: the budget {text!r} counts epochs, but the trainer does not know how many updates one has; give the "
+        "updates, as in '1000steps'"
+    )
 
 
 def check_countable(budget: lehr.Budget) -> None:

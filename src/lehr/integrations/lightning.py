@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, StochasticWeightAveraging, Timer
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import lehr
-from lehr.integrations._arguments import check_budget, check_countable, check_policy
+from lehr.integrations._arguments import check_budget, check_countable, check_policy, parsed
 
 LOOKS: Final = 3
 """How many batches a look along the step sees."""
@@ -34,7 +34,7 @@ class Lehr(Callback):
     an order of their own. The batches, weights and random numbers of the training are the same with looks and without.
 
     Args:
-        policy: a schedule, a list of schedules (one for each parameter group) or a policy.
+        policy: a schedule, a list of schedules (one for each parameter group, or for each optimizer) or a policy.
         budget: what there is to spend, as text such as "30min" or "3ep", or as a `lehr.Budget`; training stops when it
             is spent. If not given it is what the trainer's `max_epochs`, `max_steps` or `max_time` make it.
         find_peak: before training, asked for the peak rate with the run as a `lehr.Training`, such as
@@ -59,7 +59,7 @@ class Lehr(Callback):
 
     def __init__(
         self,
-        policy: lehr.Policy | lehr.Schedule | Sequence[lehr.Schedule],
+        policy: lehr.Policy | lehr.Schedule | Sequence[lehr.Schedule] | Sequence[Sequence[lehr.Schedule]],
         budget: str | lehr.Budget | None = None,
         *,
         find_peak: Callable[[lehr.Training], float] | None = None,
@@ -201,10 +201,12 @@ class Lehr(Callback):
         if isinstance(self.budget, lehr.Budget):
             budget = self.budget
         elif self.budget is not None:
-            budget = lehr.Budget.parse(self.budget, **_sizes(trainer))
+            budget = parsed(self.budget, _sizes(trainer))
         else:
             budget = _trainers_budget(trainer)
         check_countable(budget)
+        if trainer.lightning_module.automatic_optimization:  # else only the module knows how many updates it makes
+            _check_reached(budget, _updates_of(trainer))
         return budget
 
     def _batches_to_look_at(self, trainer: Trainer) -> Iterable[Any]:
@@ -309,6 +311,8 @@ def _beside(loader: DataLoader[Any], rank: int) -> DataLoader[Any]:
 def _sizes(trainer: Trainer) -> dict[str, float]:
     """How many updates an epoch has, and how many examples an update, as far as the trainer knows."""
     sizes: dict[str, float] = {}
+    if (stages := _stages_of(trainer)) is not None and len(stages.scheduling) > 1:
+        return sizes
     if math.isfinite(trainer.num_training_batches):
         sizes["steps_per_epoch"] = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
     size = getattr(trainer.train_dataloader, "batch_size", None)
@@ -317,14 +321,43 @@ def _sizes(trainer: Trainer) -> dict[str, float]:
     return sizes
 
 
+def _stages_of(trainer: Trainer) -> GradientAccumulationScheduler | None:
+    """By what more or fewer batches are accumulated from some epoch on, if they are."""
+    return next((one for one in trainer.callbacks if isinstance(one, GradientAccumulationScheduler)), None)
+
+
+def _updates_of(trainer: Trainer) -> float:
+    """How many updates there are until the trainer's end; infinite, or below 0, if it cannot tell."""
+    stages, batches, epochs = _stages_of(trainer), trainer.num_training_batches, trainer.max_epochs
+    if stages is None or epochs in (None, -1) or not math.isfinite(batches):
+        return float(trainer.estimated_stepping_batches)
+    updates = sum(math.ceil(batches / stages.get_accumulate_grad_batches(epoch)) for epoch in range(epochs))
+    return float(updates if trainer.max_steps == -1 else min(updates, trainer.max_steps))
+
+
+def _check_reached(budget: lehr.Budget, updates: float) -> None:
+    """Whether the trainer does not end before the budget."""
+    needed = None if budget.endless else budget.updates
+    if needed is not None and 0 < updates < needed:
+        raise ValueError(
+            f"Lehr: the budget of {budget} is {needed:,.0f} updates, but the trainer ends after {updates:,.0f}; give "
+            "Trainer more max_epochs or max_steps, or leave the budget out"
+        )
+
+
 def _trainers_budget(trainer: Trainer) -> lehr.Budget:
-    steps = trainer.estimated_stepping_batches
+    steps, several = _updates_of(trainer), len(trainer.optimizers)
+    if several > 1 and steps == trainer.max_steps:
+        raise ValueError(
+            f"Lehr: max_steps={trainer.max_steps} counts the updates of all {several} optimizers; say how many each "
+            f'makes: Lehr(policy, "{trainer.max_steps // several}steps")'
+        )
     seconds = next((one.time_elapsed() + one.time_remaining() for one in trainer.callbacks if _ends(one)), None)
     bounded = 0 < steps < math.inf
     if bounded and seconds is not None:
         raise ValueError(
-            f"Lehr: the trainer ends after {steps:,} updates or {seconds:g} seconds, whichever comes first; say which "
-            f'is the budget: Lehr(policy, "{steps}steps") or Lehr(policy, "{seconds:g}s")'
+            f"Lehr: the trainer ends after {steps:,.0f} updates or {seconds:g} seconds, whichever comes first; say "
+            f'which is the budget: Lehr(policy, "{steps:.0f}steps") or Lehr(policy, "{seconds:g}s")'
         )
     if seconds is not None:
         return lehr.Budget(seconds=seconds)

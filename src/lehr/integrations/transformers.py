@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 import torch
@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 import lehr
-from lehr.integrations._arguments import check_budget, check_countable, check_policy
+from lehr.integrations._arguments import check_budget, check_countable, check_policy, parsed
 
 STATE: Final = "lehr"
 """Where the trainer's own scheduler keeps our state in a checkpoint."""
@@ -109,8 +109,9 @@ class Lehr(TrainerCallback):
             self._scheduler.load_state_dict(loaded)
         elif state.global_step:
             raise ValueError(
-                f"Lehr: the checkpoint after {state.global_step} updates was written without this callback, so where "
-                "its schedule was is not known; start from its weights with Model.from_pretrained(checkpoint) instead"
+                f"Lehr: the checkpoint after {state.global_step} updates was written without this callback, or with "
+                "save_only_model, so where its schedule was is not known; start from its weights with "
+                "Model.from_pretrained(checkpoint) instead"
             )
         _hand_on(given, self._scheduler)
         if self._scheduler.wants_loss:
@@ -152,12 +153,10 @@ class Lehr(TrainerCallback):
             return lehr.Budget(steps=state.max_steps)
         if isinstance(self.budget, str):
             batches = args.gradient_accumulation_steps
-            try:
-                epoch = math.ceil(len(loader) / batches)
-            except TypeError:  # a stream
-                epoch = None
-            samples = args.train_batch_size * batches * args.world_size
-            budget = lehr.Budget.parse(self.budget, steps_per_epoch=epoch, samples_per_step=samples)
+            sizes: dict[str, float] = {"samples_per_step": args.train_batch_size * batches * args.world_size}
+            with suppress(TypeError):  # a stream
+                sizes["steps_per_epoch"] = math.ceil(len(loader) / batches)
+            budget = parsed(self.budget, sizes)
         else:
             budget = self.budget
         if budget.unit != "tokens" or args.include_num_input_tokens_seen == "no":

@@ -9,6 +9,7 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +36,10 @@ AHEAD: Final = 1_000
 """How many runs are handed out before the first of them is back: enough for a cluster to see that it must grow."""
 
 SAYS_EVERY: Final = 0.5
-"""Seconds between two reports of a run's progress."""
+"""Seconds between two reports of a run's progress, and before the first, so that short runs need none."""
+
+WRITERS: Final = 8
+"""How many files are written at a time, most of which is waiting for the disk."""
 
 
 @dataclass(frozen=True)
@@ -161,29 +165,36 @@ class OnRay:
 
     def __call__(self, jobs: Sequence[Job], runs: Path, watch: Callable[[list[tuple[Job, float]], int], None]) -> None:
         sent = [pickled(job) for job in jobs]
-        with connected(self.cluster, self.processes * self.order.threads) as ray:
+        with (
+            connected(self.cluster, self.processes * self.order.threads) as ray,
+            ThreadPoolExecutor(WRITERS) as writers,
+        ):
             board = _board(ray)
             make = ray.remote(
                 num_cpus=self.order.threads, num_gpus=self.cluster.gpus, max_retries=RETRIES, retry_exceptions=False
             )(_make)
-            order = ray.put(self.order)
+            shared = ray.put((self.order, board))  # once, not with every run
             under_way: dict[Any, int] = {}
             begun, done = 0, 0
             progress: dict[int, float] = {}
-            asked = board.all.remote()
+            news = board.news.remote()
             try:
                 while begun < len(jobs) or under_way:
                     while begun < len(jobs) and len(under_way) < AHEAD:
-                        under_way[make.remote(order, sent[begun], begun, board)] = begun
+                        under_way[make.remote(shared, sent[begun], begun)] = begun
                         begun += 1
                     finished, _ = ray.wait(list(under_way), num_returns=len(under_way), timeout=0.1)
-                    for one in finished:
-                        job = jobs[under_way.pop(one)]
-                        with writing(runs / job.file):
-                            write_text(runs / job.file, _result(ray, one, job))
-                    done += len(finished)
-                    progress, asked = _newer(ray, board, progress, asked)
-                    watch([(jobs[i], progress[i]) for i in sorted(under_way.values()) if i in progress], done)
+                    made = [(one, under_way.pop(one)) for one in finished]
+                    written = [writers.submit(_write, ray, one, jobs[index], runs) for one, index in made]
+                    wait(written)  # all of them, before one of them may say what went wrong
+                    for one in written:
+                        one.result()
+                    for _, index in made:
+                        progress.pop(index, None)
+                    done += len(made)
+                    news = _note(ray, board, progress, news)
+                    ahead = set(under_way.values())
+                    watch([(jobs[i], progress[i]) for i in sorted(ahead & progress.keys())], done)
             finally:
                 for one in under_way:
                     ray.cancel(one, force=True)
@@ -241,26 +252,29 @@ def _board(ray: Any) -> Any:
         def say(self, index: int, progress: float) -> None:
             self.progress[index] = progress
 
-        def all(self) -> dict[int, float]:
-            return self.progress
+        def news(self) -> dict[int, float]:
+            said, self.progress = self.progress, {}
+            return said
 
     return ray.remote(num_cpus=0)(Board).remote()
 
 
-def _newer(ray: Any, board: Any, progress: dict[int, float], asked: Any) -> tuple[dict[int, float], Any]:
-    """What the board says, if it has answered, and the next question; a board that was lost says nothing more."""
-    answered, _ = ray.wait([asked], timeout=0.0)
+def _note(ray: Any, board: Any, progress: dict[int, float], news: Any) -> Any:
+    """Note the board's news, if it has answered; the next question. A board that was lost says nothing more."""
+    answered, _ = ray.wait([news], timeout=0.0)
     if not answered:
-        return progress, asked
+        return news
     try:
-        return ray.get(asked), board.all.remote()
+        progress.update(ray.get(news))
     except ray.exceptions.RayError:
-        return progress, asked
+        return news
+    return board.news.remote()
 
 
-def _make(order: Order, sent: bytes, index: int, board: Any) -> str:
+def _make(shared: tuple[Order, Any], sent: bytes, index: int) -> str:
     """In a worker of Ray: one run."""
-    next_time = -math.inf
+    order, board = shared
+    next_time = time.monotonic() + SAYS_EVERY
 
     def report(progress: float) -> None:
         nonlocal next_time
@@ -268,8 +282,14 @@ def _make(order: Order, sent: bytes, index: int, board: Any) -> str:
             next_time = time.monotonic() + SAYS_EVERY
             board.say.remote(index, progress)
 
-    report(0.0)
     return order.make(sent, report)
+
+
+def _write(ray: Any, one: Any, job: Job, runs: Path) -> None:
+    """Write the file of a run that is made."""
+    text = _result(ray, one, job)
+    with writing(runs / job.file):
+        write_text(runs / job.file, text)
 
 
 def _result(ray: Any, one: Any, job: Job) -> str:
