@@ -113,6 +113,8 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert torch.equal(weights(again), weights(whole))
     with pytest.raises(ValueError, match="another pairs"):
         evolve([Bowl(), Bowl(0.1)], **{**arguments, "pairs": 3})
+    with pytest.raises(ValueError, match="another first"):
+        evolve([Bowl(), Bowl(0.1)], first=again, **arguments)
 
 
 def test_failures_count_as_worst_and_nothing_but_failures_as_nothing() -> None:

@@ -9,6 +9,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -398,6 +399,18 @@ class TestGroupsThatChange:
         assert scheduler.get_last_lr() == pytest.approx([0.05, 0.2])
         assert scheduler.optimizer.param_groups[1]["lr"] == pytest.approx(0.2)
 
+    @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+    @pytest.mark.parametrize("lose", [lambda groups: groups[0].pop("lr"), lambda groups: groups.clear()])
+    def test_what_is_lost_is_named(self, kind: Any, lose: Callable[[list[dict[str, Any]]], object]) -> None:
+        optimizer = kind([torch.zeros(1, requires_grad=True)], lr=0.1)
+        scheduler = Scheduler(optimizer, Linear(), Budget(steps=10))
+        optimizer.step()
+        betas = [group.get("betas") for group in optimizer.param_groups]
+        lose(optimizer.param_groups)
+        with pytest.raises(ValueError, match="has lost its .* which the scheduler sets: put"):
+            scheduler.step()
+        assert [group.get("betas") for group in optimizer.param_groups] in (betas, [])
+
     def test_momentum_in_some_groups_and_betas_in_others(self) -> None:
         class Hybrid(torch.optim.Optimizer):
             def step(self, closure=None):
@@ -435,6 +448,27 @@ class TestPreview:
         assert len(table) == budget.updates == 4
         assert [rates[0] for _, _, rates in table] == drive(scheduler, 4)
         assert scheduler.finished
+
+    @pytest.mark.parametrize(
+        ("budget", "longer"),
+        [
+            (Budget(steps=150_000), Budget(steps=170_000)),
+            (Budget(samples=70.5, samples_per_step=0.5), Budget(samples=99, samples_per_step=0.5)),
+            (Budget(seconds=60), Budget(seconds=90)),
+        ],
+    )
+    def test_columns_are_the_rows(self, budget: Budget, longer: Budget) -> None:
+        groups = [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr": 0.7}]
+        schedules = [lehr.one_cycle(), lehr.parse_schedule("Steps(at=(0.3, 0.6))")]
+        scheduler = Scheduler(torch.optim.SGD(groups, lr=0.1), schedules, budget)
+        drive(scheduler, 3)
+        scheduler.rebudget(longer, how="continue")
+        table = scheduler.preview()
+        spent, progress, rates = zip(*table, strict=True)
+        assert table.spent == spent
+        assert table.progress == progress
+        assert set(map(type, table.spent)) == set(map(type, spent))
+        np.testing.assert_allclose(table.rates, rates, rtol=1e-12)
 
     def test_seconds_are_listed_by_share(self) -> None:
         table = Scheduler(sgd(), Linear(), Budget(seconds=60)).preview()

@@ -92,7 +92,7 @@ def progress_at(spent: float, budget: Budget, spent_at_turn: float, progress_at_
     if budget.endless:
         return progress_at_turn + (spent - spent_at_turn) / total
     if total <= spent_at_turn:  # cut to less than was spent
-        return max(1.0, spent / total)
+        return spent / total
     return progress_at_turn + (1.0 - progress_at_turn) * (spent - spent_at_turn) / (total - spent_at_turn)
 
 

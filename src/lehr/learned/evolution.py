@@ -20,6 +20,7 @@ from lehr.learned.schedule import WIDEST, LearnedSchedule
 from lehr.state import Checkpoints, RandomState
 from lehr.state.learners import read_adam
 from lehr.state.reading import Fields, shown
+from lehr.state.weight_files import digest
 
 EDGES: Final = 4
 """From how many seeds each world says where schedules are to start."""
@@ -137,7 +138,8 @@ def evolve(
         meta_lr: Adam's rate, above 0; it falls to a tenth along a line.
         octaves: how far base rates lie from an edge, either way, at least 0, so that schedules bear edges that mislead.
         hidden: width of a new network.
-        first: the schedule to go on from, such as `LearnedSchedule.pretrained()`; a new one if not given.
+        first: the schedule to go on from, such as `LearnedSchedule.pretrained()`; a new one if not given. Headers have
+            the hash of its weights.
         seed: of everything.
         folder: where to keep checkpoints; a run goes on from what is there.
         save_every: generations from one checkpoint to the next.
@@ -167,6 +169,7 @@ def evolve(
         "algorithm": "evolution strategies with antithetic pairs over whole runs (Salimans et al. 2017)",
         "tasks": [world.name for world in worlds], "generations": generations, "pairs": pairs,
         "updates of a run": lengths, "sigma": sigma, "meta_lr": meta_lr, "octaves": octaves, "seed": seed,
+        "first": None if first is None else digest(first.network.state_dict()),
         "torch": str(torch.__version__),
     }  # fmt: skip
     everything = RandomState()

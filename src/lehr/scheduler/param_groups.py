@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from numbers import Real
 from typing import Any, Final
@@ -81,6 +81,8 @@ class Hyperparameter:
 
     def adopt(self) -> None:
         """Look at the groups anew: note their base values and where to write."""
+        if not self.groups:
+            raise ValueError("the optimizer has lost its parameter groups, which the scheduler sets: put them back")
         before = self._places
         self._places = {
             (i, j): group for i, one in enumerate(self.optimizers) for j, group in enumerate(one.param_groups)
@@ -135,8 +137,8 @@ class Hyperparameter:
             groups = groups_of(self.optimizers) if only is None else only.param_groups
             if len(groups) == len(self._plain):
                 first, last = groups[0], self._last
-                if last is not None and first[key] != last:
-                    self.meddled = float(first[key])
+                if last is not None and first.get(key) != last:
+                    self.meddled = float(self.current(first))
                 for group, (known, base, _) in zip(groups, self._plain):  # noqa: B905 - strict costs time
                     if group is not known:
                         break
@@ -165,27 +167,15 @@ class Hyperparameter:
 
     def values(self, factors: Factors) -> list[float]:
         """What `write(factors)` gives each group, as numbers."""
-        return self.values_by(self.bases)(factors)
-
-    @staticmethod
-    def values_by(bases: list[float]) -> Callable[[Factors], list[float]]:
-        """Factors -> what `write` gives each group that has these base values."""
-
-        def values(factors: Factors) -> list[float]:
-            each = factors if isinstance(factors, Sequence) else repeat(float(factors))
-            return [base * factor for base, factor in zip(bases, each, strict=False)]
-
-        return values
+        each = factors if isinstance(factors, Sequence) else repeat(float(factors))
+        return [base * factor for base, factor in zip(self.bases, each, strict=False)]
 
     def _read(self, group: dict[str, Any], index: int) -> Any:
-        if self.key in group:
-            value = group[self.key]
-        elif self.key == "momentum" and "betas" in group:
-            value = group["betas"][0]
-        else:
+        if self.key not in group and not self.is_beta(group):
             raise ValueError(
                 f"parameter group {index} has no {self.key!r} to schedule; it has {', '.join(_numeric(group))}"
             )
+        value = self.current(group)
         if isinstance(value, Tensor):
             if value.numel() != 1 or not value.is_floating_point():
                 raise ValueError(
@@ -224,13 +214,20 @@ class Hyperparameter:
         return float(group.get("lr_scale", 1.0)) if self.key == "lr" else 1.0
 
     def assign(self, group: dict[str, Any], value: Any) -> None:
-        if self.key in group:
-            group[self.key] = value
-        else:
+        if self.is_beta(group):
             group["betas"] = (value, *group["betas"][1:])
+        else:
+            group[self.key] = value
 
     def current(self, group: dict[str, Any]) -> Any:
-        return group[self.key] if self.key in group else group["betas"][0]
+        if self.is_beta(group):
+            return group["betas"][0]
+        if self.key not in group:
+            raise ValueError(f"a parameter group has lost its {self.key!r}, which the scheduler sets: put it back")
+        return group[self.key]
+
+    def is_beta(self, group: dict[str, Any]) -> bool:
+        return self.key == "momentum" and "momentum" not in group and "betas" in group
 
 
 _FILLED: WeakIdKeyDictionary = WeakIdKeyDictionary()
@@ -283,7 +280,7 @@ class _Buffer:
         """Give the optimizers' defaults tensors of their own, or a group added later would start from today's value."""
         for optimizer in self.owner.optimizers:
             defaults = optimizer.defaults
-            if self.owner.key not in defaults and "betas" not in defaults:
+            if self.owner.key not in defaults and not self.owner.is_beta(defaults):
                 continue
             default = self.owner.current(defaults)
             if id(default) in base_of:

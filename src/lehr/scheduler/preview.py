@@ -6,7 +6,11 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from itertools import chain
+from typing import Any, Final
+
+import torch
+from torch import Tensor
 
 from lehr._svg import figure
 from lehr.budget import Clock
@@ -21,6 +25,9 @@ DRAWN: Final = 401
 PARTS: Final = 100
 """Into how many parts a budget is cut whose updates are not known."""
 
+CHUNK: Final = 100_000
+"""Rows that are worked out at once; more are no faster."""
+
 Row = tuple[float, float, tuple[float, ...]]
 
 
@@ -29,18 +36,21 @@ class Preview:
     """The learning rates that lie ahead, one row an update (or one a hundredth of the budget if updates are unknown).
 
     Iterating and indexing give `(spent, progress, rates)`; printing shows eleven rows. Rows are worked out when they
-    are asked for, so the length of the run does not matter.
+    are asked for, so the length of the run does not matter. Whole columns are worked out at once, whose rates may
+    differ from those of rows by rounding.
 
     Args:
         unit: what `spent` counts.
         count: how many rows there are.
         row: number of a row -> how much is spent before the update, the share of the budget that this is, and the
             rates of all parameter groups.
+        columns: numbers of rows -> the same, as a tensor of each.
     """
 
     unit: str
     count: int
     row: Callable[[int], Row]
+    columns: Callable[[range], tuple[Tensor, Tensor, list[Tensor]]]
 
     def __len__(self) -> int:
         return self.count
@@ -56,17 +66,21 @@ class Preview:
     @property
     def spent(self) -> tuple[float, ...]:
         """How much is spent before each update."""
-        return tuple(spent for spent, _, _ in self)
+        return tuple(chain.from_iterable(spent.tolist() for spent, _, _ in self._chunks()))
 
     @property
     def progress(self) -> tuple[float, ...]:
         """The share of the budget that is spent before each update."""
-        return tuple(progress for _, progress, _ in self)
+        return tuple(chain.from_iterable(progress.tolist() for _, progress, _ in self._chunks()))
 
     @property
     def rates(self) -> tuple[tuple[float, ...], ...]:
         """The learning rates of all parameter groups at each update."""
-        return tuple(rates for _, _, rates in self)
+        chunks = (zip(*(group.tolist() for group in rates), strict=True) for _, _, rates in self._chunks())
+        return tuple(chain.from_iterable(chunks))
+
+    def _chunks(self) -> Iterator[tuple[Tensor, Tensor, list[Tensor]]]:
+        return (self.columns(range(self.count)[start : start + CHUNK]) for start in range(0, self.count, CHUNK))
 
     def __str__(self) -> str:
         lines = [f"{self.unit:>12}  progress  learning rate"]
@@ -95,21 +109,42 @@ def _few(count: int, most: int) -> list[int]:
     return list(range(count)) if count <= most else [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
-def look_ahead(clock: Clock, follow: Follow, rates: Callable[[float | Sequence[float]], list[float]]) -> Preview:
-    """The table from here to the end of the budget, or through one measure of a budget without end."""
+def look_ahead(clock: Clock, follow: Follow, bases: Sequence[float]) -> Preview:
+    """The table from here to the end of the budget, or through one measure of a budget without end.
+
+    Args:
+        clock: where the run is.
+        follow: its schedules.
+        bases: the base rate of each parameter group.
+    """
     budget, begin = clock.budget, clock.spent
     left = budget.total if budget.endless else max(0, budget.total - begin)
     each = budget.each
     count = PARTS + 1 if each is None else _whole(left, each)
-    step = left / PARTS if each is None else each
     progress_at = copy.copy(clock).progress_at  # as things stand now, whatever the run does later
 
-    def row(index: int) -> Row:
-        spent = begin + index * step if each is not None else begin + left * index / PARTS
-        progress = progress_at(spent)
-        return spent, progress, tuple(rates(follow.at(progress)))
+    def spent_at(index: Any) -> Any:
+        return begin + (left * index / PARTS if each is None else index * each)
 
-    return Preview("steps" if budget.counted == "updates" else budget.unit, count, row)
+    def row(index: int) -> Row:
+        spent = spent_at(index)
+        progress = progress_at(spent)
+        factors = follow.at(progress)
+        every = factors if isinstance(factors, Sequence) else [factors] * len(bases)
+        return spent, progress, tuple(base * factor for base, factor in zip(bases, every, strict=False))
+
+    def columns(rows: range) -> tuple[Tensor, Tensor, list[Tensor]]:
+        spent = spent_at(torch.arange(rows.start, rows.stop, device="cpu", dtype=_kind(begin, each)))
+        progress = progress_at(spent.double())
+        factors = [schedule(progress) for schedule in follow.schedules]
+        every = factors if len(factors) > 1 else factors * len(bases)
+        return spent, progress, [base * factor for base, factor in zip(bases, every, strict=False)]
+
+    return Preview("steps" if budget.counted == "updates" else budget.unit, count, row, columns)
+
+
+def _kind(*values: float | None) -> torch.dtype:
+    return torch.int64 if all(isinstance(value, int) for value in values) else torch.float64
 
 
 def _whole(left: float, each: float) -> int:

@@ -317,7 +317,7 @@ class Scheduler(LRScheduler):
         """
         if self._follow is None:
             raise TypeError(f"{self.policy!r} looks at training, so there is nothing to preview; see scheduler.history")
-        return look_ahead(self.clock, self._follow, self._written.lr.values_by(list(self.base_lrs)))
+        return look_ahead(self.clock, self._follow, list(self.base_lrs))
 
     def rebudget(self, budget: Budget, *, how: Literal["continue", "jump"]) -> None:
         """Change the budget in the middle of the run.

@@ -10,7 +10,6 @@ import torch
 from torch.optim import Adam
 
 from lehr.state.loading import load_part
-from lehr.state.optimizers import check_numbering
 from lehr.state.reading import Fields
 
 
@@ -26,7 +25,6 @@ def read_adam(where: str, adam: Adam, state: Any) -> Callable[[], None]:
         ValueError: if it is anything else, or of other hyperparameters than this optimizer's, the rate aside.
     """
     tried = Adam([{"params": list(group["params"])} for group in adam.param_groups])
-    check_numbering(where, state)
     load_part(where, tried, state)
     for group, mine in zip(tried.param_groups, adam.param_groups, strict=True):
         fields = Fields(f"{where}: a parameter group", group)

@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from lehr.state.nested import Restore
+from lehr.state.optimizer_loading import load_optimizer
 from lehr.state.snapshots import Stateful, snapshot
 
 LONGEST: Final = 1_000
@@ -46,7 +47,10 @@ def load_part(where: str, part: Stateful, state: Any, arguments: Mapping[str, An
         ValueError: if it refuses, whatever it raises itself; it may then be half loaded.
     """
     with refusal(f"{where} refuses its state"):
-        part.load_state_dict(state, **(arguments or {}))
+        if isinstance(part, Optimizer):
+            load_optimizer(where, part, state, arguments or {})
+        else:
+            part.load_state_dict(state, **(arguments or {}))
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from lehr.state import Batches, RandomState, untouched
 from lehr.state.generators import GeneratorState, is_generator
 from lehr.state.loading import all_or_nothing, load_part
 from lehr.state.nested import Restore
-from lehr.state.optimizers import check_loaded, check_numbering, unwrapped
+from lehr.state.optimizers import unwrapped
 from lehr.state.random_state import RandomNumbers
 from lehr.state.reading import Fields
 from lehr.state.snapshots import Stateful, modules, snapshot
@@ -481,15 +481,10 @@ class Training:
                 )
         go_on = self._update.read(fields.any("update"))
         random = RandomNumbers.read("the checkpoint's random numbers", fields.any("random"))
-        for one, state in zip(self.as_given, fields.any("optimizers"), strict=True):
-            check_numbering(f"the checkpoint's optimizers: {type(one).__name__}", state)
-        groups = [[dict(group) for group in one.param_groups] for one in self.optimizers]
         with all_or_nothing([*self.modules, *self.as_given, *self._others]):
             for name, parts in mine.items():
                 for part, state in zip(parts, fields.any(name), strict=True):
                     load_part(f"the checkpoint's {name}: {type(part).__name__}", part, state)
-            for one, before in zip(self.optimizers, groups, strict=True):
-                check_loaded(f"the checkpoint's optimizers: {type(one).__name__}", one, before)
             self.batches.load_state_dict(fields.any("batches"))
             go_on()
         random.go_on()
