@@ -209,6 +209,28 @@ def test_optimizing_by_hand_takes_schedules() -> None:
         fit(lehr.LRTuner(), model=ByHand())
 
 
+def test_steps_that_show_no_loss_or_take_their_own_batches_are_refused() -> None:
+    class Skips(Model):
+        def training_step(self, batch: Tensor, batch_idx: int) -> Any:
+            return None if batch_idx in self.skipped else super().training_step(batch, batch_idx)
+
+    class Takes(Model):
+        def training_step(self, dataloader_iter: Any) -> Tensor:
+            return self.loss(next(dataloader_iter)[0])
+
+    skips = Skips()
+    skips.skipped = (3, 4)
+    driver, _, _ = fit(lehr.LearnedSchedule.pretrained(), model=skips)
+    assert driver.scheduler.updates == 40
+    skips = Skips()
+    skips.skipped = (0,)
+    with pytest.raises(ValueError, match="training_step returned no loss for the first update"):
+        fit(lehr.LearnedSchedule.pretrained(), model=skips)
+    with pytest.raises(ValueError, match="takes its own from dataloader_iter; write training_step"):
+        fit(lehr.LRTuner(), model=Takes())
+    assert fit(lehr.Linear(), model=Takes())[0].scheduler.updates == 40
+
+
 class Two(ByHand):
     """Two optimizers, each of which makes an update a batch."""
 
@@ -686,6 +708,10 @@ def test_fabric_trains_through_a_training() -> None:
         return loss
 
     training = lehr.Training.of(step, touches=[model, optimizer, batches], backward=backward)
+    before = weights(net)
+    found = lehr.range_test(training, low=1e-4, high=10.0, steps=60)
+    assert len(found.rates) > 20
+    assert torch.equal(weights(net), before)
     scheduler = lehr.Scheduler(training, lehr.LRTuner(), lehr.Budget(steps=150))
     losses = [float(loss) for loss in training.run(scheduler)]
     assert len(losses) == 150

@@ -18,7 +18,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_model_state_dict,
     set_optimizer_state_dict,
 )
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 
 import lehr
 from processes import run_all_ranks
@@ -90,6 +90,23 @@ class Run:
         return torch.cat([one.detach().flatten() for one in whole]).tolist()
 
 
+def _older() -> list[Any]:
+    """What the older wrapper takes, and what is said where it does not."""
+    model = FullyShardedDataParallel(nn.Sequential(nn.Linear(6, 6), nn.Tanh()), device_id=torch.device("cpu"))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    training = lehr.Training(model, optimizer, [torch.ones(4, 6)], lambda model, x: (model(x) - x).square().mean())
+    scheduler = lehr.Scheduler(training, lehr.Linear(), lehr.Budget(steps=4))
+    rates = [scheduler.get_last_lr()[0] for _ in training.run(scheduler)]
+    tested = lehr.range_test(training, low=1e-4, high=0.1, steps=12)
+    learned = lehr.fit(training, "4steps", lehr.LearnedSchedule.pretrained(), progress=False)
+    said = ""
+    try:
+        lehr.fit(training, "4steps", lehr.LRTuner(), progress=False)
+    except ValueError as error:
+        said = str(error)
+    return [rates, tested.losses, [rate[0] for _, _, rate in learned.rates], said]
+
+
 def _work(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     found: dict[str, Any] = {}
@@ -105,6 +122,7 @@ def _work(rank: int, folder: str) -> None:
     tested = Run("schedule").go(2)
     before = tested.weights()
     result = lehr.range_test(tested.training, low=1e-4, high=0.1, steps=12)
+    found["older wrapper"] = _older()
     found["range test"] = [result.losses, tested.weights() == before]
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
@@ -156,3 +174,14 @@ def test_a_range_test_of_a_sharded_model_leaves_no_trace(ranks: list[dict[str, A
         losses, same = found["range test"]
         assert losses == pytest.approx(whole.losses, rel=1e-4)
         assert same
+
+
+def test_the_older_wrapper_takes_all_but_looks(ranks: list[dict[str, Any]]) -> None:
+    rates, losses, learned, said = ranks[0]["older wrapper"]
+    assert rates == pytest.approx([0.0075, 0.005, 0.0025, 0.0])
+    assert len(losses) == 12
+    assert losses[-1] < losses[0]
+    assert len(set(learned)) > 2
+    assert "is in a FullyShardedDataParallel" in said
+    assert "fully_shard instead" in said
+    assert ranks[1]["older wrapper"] == ranks[0]["older wrapper"]

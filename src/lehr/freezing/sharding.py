@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from lehr.state.sharding import is_distributed
+from lehr.state.sharding import is_joined
 
 
 def refuse_flat_parameters(model: nn.Module) -> None:
@@ -13,11 +13,7 @@ def refuse_flat_parameters(model: nn.Module) -> None:
     Raises:
         ValueError: if a part of the model is in a `FullyShardedDataParallel`.
     """
-    if not is_distributed():
-        return
-    from torch.distributed.fsdp import FullyShardedDataParallel
-
-    if any(isinstance(part, FullyShardedDataParallel) for part in model.modules()):
+    if is_joined(model):
         raise ValueError(
             "layers_of: model is in a FullyShardedDataParallel, which joins the parameters of several layers into one, "
             "so that they cannot freeze one by one; shard it with torch.distributed.fsdp.fully_shard instead"

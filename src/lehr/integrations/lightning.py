@@ -79,6 +79,7 @@ class Lehr(Callback):
         self._loaded: Mapping[str, Any] | None = None
         self._peaks: list[list[Any]] = []
         self._losses: list[Tensor] = []
+        self._saw_loss = False
         self._updates = 0
         self._pause = ExitStack()
 
@@ -141,6 +142,7 @@ class Lehr(Callback):
             self._loaded = None
         self._losses.clear()
         self._updates = trainer.global_step
+        self._saw_loss = self._updates > 0
         if self._scheduler.wants_loss:
             _after_clipping(pl_module, self._observe)
 
@@ -155,12 +157,18 @@ class Lehr(Callback):
         if self._losses and self.scheduler.wants_loss:
             loss = torch.stack([one.float() for one in self._losses]).mean()
             self._losses.clear()  # optimizers with a closure may come here more than once an update
+            self._saw_loss = True
             look = lehr.Probe(self._training, batches=LOOKS) if self.scheduler.wants_look else None
             self.scheduler.observe(loss=loss, loss_at=look)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if trainer.global_step != self._updates:  # else gradients are being accumulated
             self._updates = trainer.global_step
+            if self.scheduler.wants_loss and not self._saw_loss:
+                raise ValueError(
+                    "Lehr: training_step returned no loss for the first update, but the policy needs one to start "
+                    "from; return a loss there, or give a schedule such as lehr.Linear()"
+                )
             self.scheduler.step()
         if self.budget is not None and self.scheduler.finished:
             trainer.should_stop = True
@@ -210,6 +218,11 @@ class Lehr(Callback):
         return budget
 
     def _batches_to_look_at(self, trainer: Trainer) -> Iterable[Any]:
+        if "dataloader_iter" in inspect.signature(trainer.lightning_module.training_step).parameters:
+            raise ValueError(
+                f"Lehr: {self.policy!r} looks at batches beside those of the training, but training_step takes its own "
+                "from dataloader_iter; write training_step(self, batch, batch_idx)"
+            )
         if self.look_batches is not None:
             return self.look_batches
         loader = trainer.train_dataloader

@@ -47,7 +47,8 @@ def keep_contents(value: Any, known: Collection[int] = ()) -> Restore | None:
         known: ids of tensors that others keep.
     """
     if isinstance(value, Tensor):
-        return None if id(value) in known or isinstance(value, nn.Parameter) else _keep_tensor(value)
+        left = id(value) in known or isinstance(value, nn.Parameter) or _is_freed(value)
+        return None if left else _keep_tensor(value)
     if isinstance(value, tuple):
         return _all(value, known)
     if isinstance(value, list | deque):
@@ -72,6 +73,12 @@ class _Container:
         self._clear()
         self._fill(self._items)
         self._inner()
+
+
+def _is_freed(tensor: Tensor) -> bool:
+    """Whether its memory is given back meanwhile, as by a wrapper that gathers weights; to read it then is a crash."""
+    plain = type(tensor) is Tensor and tensor.layout is torch.strided
+    return plain and tensor.numel() > 0 and tensor.untyped_storage().nbytes() == 0
 
 
 def _keep_tensor(tensor: Tensor) -> Restore:

@@ -37,6 +37,15 @@ def whole_number(value: Tensor) -> float:
     return float(value)
 
 
+def is_joined(model: nn.Module) -> bool:
+    """Whether a part of the model is in the older `FullyShardedDataParallel`, which joins parameters into one."""
+    if not is_distributed():
+        return False
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    return any(isinstance(part, FullyShardedDataParallel) for part in model.modules())
+
+
 def is_distributed() -> bool:
     """Whether there is a process group, without which nothing is sharded: the imports take a while."""
     return dist.is_available() and dist.is_initialized()

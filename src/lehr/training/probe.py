@@ -16,7 +16,7 @@ from lehr._numbers import whole
 from lehr.state.nested import Restore, copy_state
 from lehr.state.optimizers import inside
 from lehr.state.random_state import RandomNumbers
-from lehr.state.sharding import copy_onto, reshard, whole_number
+from lehr.state.sharding import copy_onto, is_joined, reshard, whole_number
 from lehr.state.snapshots import snapshot
 
 NOT_PROPORTIONAL: Final = ("Adafactor", "ASGD", "LBFGS", "Rprop")
@@ -62,8 +62,8 @@ class Probe:
         batches: how many batches to look at for each factor, at least 1.
 
     Raises:
-        ValueError: if an optimizer's update is not proportional to its rate, or the training gives no loss without an
-            update.
+        ValueError: if an optimizer's update is not proportional to its rate, the training gives no loss without an
+            update, or its model is in a `FullyShardedDataParallel`.
 
     >>> weight = torch.nn.Linear(1, 1, bias=False)
     >>> _ = torch.nn.init.constant_(weight.weight, 3.0)
@@ -269,6 +269,11 @@ def _check(training: Any, batches: Any) -> None:
         raise ValueError(f"Probe: batches must be a whole number, at least 1; got {batches!r}")
     if (reason := training.cannot_look) is not None:
         raise ValueError(f"Probe: {reason}")
+    if any(map(is_joined, training.modules)):
+        raise ValueError(
+            "Probe: the model is in a FullyShardedDataParallel, whose weights a trial step does not reach; shard it "
+            "with torch.distributed.fsdp.fully_shard instead, or give it a schedule, or a policy that sees losses alone"
+        )
     for optimizer in training.as_given:
         for one in (optimizer, *inside(optimizer)):
             if any(kind.__name__ in NOT_PROPORTIONAL for kind in type(one).__mro__):
