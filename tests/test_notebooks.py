@@ -70,6 +70,12 @@ def test_notebooks_need_the_lab_alone() -> None:
         assert {name.lower() for name in found[top]} & there, top
 
 
+def test_pictures_are_shown() -> None:
+    """Figures of results are none of pyplot's, which Jupyter shows by itself: a semicolon hides them."""
+    hidden = [cell for path in NOTEBOOKS for cell in code_of(path) if cell.rstrip().endswith(".plot();")]
+    assert not hidden
+
+
 def test_there_are_notebooks() -> None:
     assert len(NOTEBOOKS) == 7
     assert all(any(usual in cell for path in NOTEBOOKS for cell in code_of(path)) for usual in SMALLER)

@@ -243,8 +243,8 @@ def _power(seeds: int) -> str:
         return "One seed shows no claim, since it has no spread: give --seeds 5, say."
     more = 2 * seeds
     return (
-        f"{seeds:,} seeds show a difference of {smallest_gap(1.0, seeds):.1f} times its sd in four cases of five, "
-        f"{more:,} one of {smallest_gap(1.0, more):.1f} times; for one claim."
+        f"{seeds:,} seeds show a difference of {smallest_gap(1.0, seeds):.1f} times its standard deviation in four "
+        f"cases of five; {more:,} seeds one of {smallest_gap(1.0, more):.1f} times."
     )
 
 
