@@ -1,7 +1,7 @@
 """What there is to spend: units, text, conversion and refusals."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from decimal import Decimal
 from fractions import Fraction
@@ -75,6 +75,13 @@ def test_passes_over_what_has_no_end_are_refused() -> None:
         Budget.over(range(3), epochs=3, accumulate=0)
     with pytest.raises(ValueError, match="batches is empty"):
         Budget.over([], epochs=3)
+    with pytest.raises(TypeError, match="DataLoader that does not know its length. For a stream write"):
+        Budget.over(torch.utils.data.DataLoader(Stream()), epochs=3)
+
+
+class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(3))
 
 
 @pytest.mark.parametrize(

@@ -153,12 +153,23 @@ class Budget:
                 f"Budget.over: batches must have a length, as a loader has; got {type(batches).__name__}. For a stream "
                 "write Budget(steps=...) or Budget(samples=...)"
             )
+        together = 1
         for name, value in (("accumulate", accumulate), ("ranks", ranks)):
-            if whole(value, 1) is None:
+            if (number := whole(value, 1)) is None:
                 raise ValueError(f"Budget.over: {name} must be a whole number, at least 1; got {shown(value)}")
-        if not len(batches):
+            together *= number
+        try:
+            length = len(batches)
+        except TypeError:  # a loader of a stream
+            length = None
+        if length is None:
+            raise TypeError(
+                f"Budget.over: batches is a {type(batches).__name__} that does not know its length. For a stream write "
+                "Budget(steps=...) or Budget(samples=...)"
+            )
+        if not length:
             raise ValueError("Budget.over: batches is empty; give those that an epoch goes over")
-        return cls(epochs=epochs, steps_per_epoch=math.ceil(len(batches) / (accumulate * ranks)))
+        return cls(epochs=epochs, steps_per_epoch=-(-length // together))
 
     @classmethod
     def parse(
