@@ -59,7 +59,7 @@ def check_curve(name: str, schedule: Any, total: Any, peak: Any) -> tuple[int, f
         raise TypeError(f"{name}: schedule must be a schedule such as lehr.Linear(); {schedule!r}{what or ' is none'}")
     if isinstance(total, bool) or not isinstance(total, Integral) or total < 1:
         raise ValueError(f"{name}: total must be how many updates there will be, at least 1; got {total!r}")
-    rate = float(peak) if isinstance(peak, Real) and not isinstance(peak, bool) else math.nan
+    rate = float(peak) if not isinstance(peak, bool) and isinstance(peak, Real) else math.nan
     if not 0.0 <= rate < math.inf:
         raise ValueError(f"{name}: peak must be a rate from 0; got {peak!r}")
     return int(total), rate
