@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from lehr._numbers import LARGEST, SMALLEST, floats, real, shown, whole
+from lehr._numbers import LARGEST, MOST_SEEDS, SMALLEST, floats, number_argument, real, shown, whole_argument
 from lehr.learned.network import FARTHEST, BudgetNetwork
 from lehr.learned.schedule import WIDEST, LearnedSchedule
 from lehr.state import Checkpoints, RandomState
@@ -30,12 +30,6 @@ LEAST: Final = 0.1
 
 WORST: Final = 2.0
 """How much worse than the worst run that finished one counts that did not: in logarithms, or in the scores' range."""
-
-LONGEST: Final = 2**31
-"""Larger counts are mistakes."""
-
-MOST_SEEDS: Final = 2**63 - 1
-"""The largest seed that torch takes."""
 
 STEEPEST: Final = 1e3
 """Weights that move further in a step mean nothing."""
@@ -177,12 +171,14 @@ def evolve(
     True
     """
     _check(worlds, updates, first)
-    generations, pairs = _whole("generations", generations), _whole("pairs", pairs)
-    save_every = _whole("save_every", save_every)
-    hidden, seed = _whole("hidden", hidden, most=WIDEST), _whole("seed", seed, least=0, most=MOST_SEEDS)
-    sigma, meta_lr = _number("sigma", sigma, SMALLEST, STEEPEST), _number("meta_lr", meta_lr, SMALLEST, STEEPEST)
-    octaves = _number("octaves", octaves, 0.0, MOST_OCTAVES)
-    lengths = [_whole("updates", length) for length in updates]
+    generations, pairs = whole_argument("evolve: generations", generations), whole_argument("evolve: pairs", pairs)
+    save_every = whole_argument("evolve: save_every", save_every)
+    hidden = whole_argument("evolve: hidden", hidden, most=WIDEST)
+    seed = whole_argument("evolve: seed", seed, 0, MOST_SEEDS)
+    sigma = number_argument("evolve: sigma", sigma, SMALLEST, STEEPEST)
+    meta_lr = number_argument("evolve: meta_lr", meta_lr, SMALLEST, STEEPEST)
+    octaves = number_argument("evolve: octaves", octaves, 0.0, MOST_OCTAVES)
+    lengths = [whole_argument("evolve: updates", length) for length in updates]
     header = {
         "algorithm": "evolution strategies with antithetic pairs over whole runs (Salimans et al. 2017)",
         "tasks": [world.name for world in worlds], "generations": generations, "pairs": pairs,
@@ -359,20 +355,3 @@ def _check(worlds: Any, updates: Any, first: Any) -> None:
             "evolve: first must be a LearnedSchedule, such as LearnedSchedule.pretrained(), or None; got "
             f"{shown(first)}"
         )
-
-
-def _whole(name: str, given: Any, *, least: int = 1, most: int = LONGEST) -> int:
-    number = whole(given, least)
-    if number is None or number > most:
-        raise ValueError(
-            f"evolve: {name} must be a whole number, at least {least} and at most {most}; got {shown(given)}"
-        )
-    return number
-
-
-def _number(name: str, given: Any, least: float, most: float) -> float:
-    number = real(given)
-    if number is None or not least <= number <= most:
-        above = " above 0" if least else ", at least 0"
-        raise ValueError(f"evolve: {name} must be a number{above} and at most {most:g}; got {shown(given)}")
-    return number
