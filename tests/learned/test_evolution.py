@@ -154,6 +154,7 @@ def test_numbers_of_any_library_are_numbers() -> None:
         ({"generations": 0}, "generations must be a whole number"),
         ({"pairs": 1.5}, "pairs must be a whole number"),
         ({"updates": []}, "updates must be a list of lengths"),
+        ({"updates": (length for length in [5])}, "updates must be a list of lengths"),
         ({"updates": [0]}, "updates must be a whole number"),
         ({"sigma": 0.0}, "sigma must be a number above 0"),
         ({"meta_lr": math.nan}, "meta_lr must be a number above 0"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Final, Protocol, runtime_checkable
@@ -348,7 +348,7 @@ def _check(worlds: Any, updates: Any, first: Any) -> None:
         raise ValueError(
             f"evolve: worlds must be a list of at least one, each with name, edge and judge; got {shown(worlds)}"
         )
-    if (floats(updates) or None) is None:
+    if not isinstance(updates, Sized) or not floats(updates):
         raise ValueError(f"evolve: updates must be a list of lengths, such as [100, 200, 400]; got {shown(updates)}")
     if first is not None and not isinstance(first, LearnedSchedule):
         raise TypeError(
