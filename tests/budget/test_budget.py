@@ -74,12 +74,19 @@ def test_passes_over_what_has_no_end_are_refused() -> None:
             return iter(range(3))
 
     for stream in ((k for k in range(3)), torch.utils.data.DataLoader(Stream())):
-        with pytest.raises(TypeError, match=rf"length; this {type(stream).__name__} has none.*write Budget\(steps"):
+        with pytest.raises(
+            TypeError, match=rf"{type(stream).__name__} that does not know its length.*write Budget\(steps"
+        ):
             Budget.over(stream, epochs=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="accumulate must be a whole number, at least 1; got 0"):
         Budget.over(range(3), epochs=3, accumulate=0)
     with pytest.raises(ValueError, match="batches is empty"):
         Budget.over([], epochs=3)
+
+
+class Stream(torch.utils.data.IterableDataset):  # type: ignore[type-arg]
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(3))
 
 
 @pytest.mark.parametrize(

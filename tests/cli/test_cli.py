@@ -10,6 +10,9 @@ import pytest
 from lehr import lab
 from lehr.__main__ import main
 
+BOMB = "".join(f"- &a{k} [{','.join([f'*a{k - 1}' if k else 'x'] * 9)}]\n" for k in range(9))
+"""A list in YAML that is small as it is written and huge once it is."""
+
 
 def lehr(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """Run the command line in this process; its exit code."""
@@ -123,6 +126,10 @@ def test_a_folder_of_trainings_by_options_from_a_file(
     for text, said in (
         ("budgett: 3", "has the option 'budgett'; there are accumulate, address, budget"),
         ("- 3", "must hold options by name"), ("a: [", "is no YAML"), ("budget: {a: 1}", "must say budget as a text"),
+        ("budget: " + "[" * 3_000, "is no YAML"), ("budget: " + "9" * 5_000, "is no YAML"),
+        ("seeds: yes", "must say seeds"), ("budget: 2020-13-45", "is no YAML"), ("compile: 3", "as true or false"),
+        ("lr-grid: 1\nlr_grid: 2", "says an option twice"), ("#" * 100_001, "too large"),
+        ("budget:\n" + BOMB, "must say budget as a text"),
     ):  # fmt: skip
         Path("compare.yaml").write_text(text)
         assert lehr(monkeypatch, "compare", "--config", "compare.yaml") == 2

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
@@ -125,6 +126,27 @@ def test_failures_count_as_worst_and_nothing_but_failures_as_nothing() -> None:
     assert torch.equal(weights(evolve([Ruin()], generations=2, pairs=2, first=first)), weights(first))
 
 
+class Judged(Bowl):
+    """A world that gives this, whatever it is asked."""
+
+    def __init__(self, scores: Any) -> None:
+        super().__init__()
+        self.scores = scores
+
+    def judge(self, variants: Any, updates: int) -> Any:
+        return self.scores
+
+
+def test_numbers_of_any_library_are_numbers() -> None:
+    plain = evolve([Judged([1.0, 2.0])], generations=2, pairs=1, updates=[5, 6], sigma=0.5, seed=3)
+    given = evolve(
+        [Judged(np.array([1.0, 2.0]))], generations=np.int64(2), pairs=np.int32(1), updates=np.array([5, 6]),  # type: ignore[arg-type]
+        sigma=np.float32(0.5), seed=np.int64(3),  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert torch.equal(weights(given), weights(plain))
+    assert given.header == plain.header
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -132,11 +154,20 @@ def test_failures_count_as_worst_and_nothing_but_failures_as_nothing() -> None:
         ({"generations": 0}, "generations must be a whole number"),
         ({"pairs": 1.5}, "pairs must be a whole number"),
         ({"updates": []}, "updates must be a list of lengths"),
+        ({"updates": (length for length in [5])}, "updates must be a list of lengths"),
         ({"updates": [0]}, "updates must be a whole number"),
         ({"sigma": 0.0}, "sigma must be a number above 0"),
         ({"meta_lr": math.nan}, "meta_lr must be a number above 0"),
         ({"octaves": -1.0}, "octaves must be a number, at least 0"),
-        ({"hidden": 5_000}, "hidden must be at most"),
+        ({"hidden": 5_000}, "hidden must be a whole number, at least 1 and at most"),
+        ({"sigma": "0.1"}, "sigma must be a number"),
+        ({"meta_lr": 1e300}, "meta_lr must be a number"),
+        ({"seed": 2**70}, "seed must be a whole number"),
+        ({"seed": "0"}, "seed must be a whole number"),
+        ({"worlds": [3]}, "worlds must be a list of at least one, each with name, edge and judge"),
+        ({"worlds": [Judged([1.0])]}, "judge of the world 'bowl' must give 32 numbers"),
+        ({"worlds": [Judged(["1"] * 32)]}, "judge of the world 'bowl' must give 32 numbers"),
+        ({"worlds": [Judged(None)]}, "judge of the world 'bowl' must give 32 numbers"),
     ],
 )
 def test_it_says_what_is_wrong(change: dict[str, Any], says: str) -> None:

@@ -272,12 +272,24 @@ def test_it_says_how_it_was_trained(tmp_path: Path) -> None:
         ({"gamma": 0.0}, "gamma"),
         ({"gamma": float("nan")}, "gamma"),
         ({"gamma": "0.1"}, "gamma"),
+        ({"gamma": 1e300}, "gamma"),
         ({"stages": 3}, "only 2 meta-updates"),
+        ({"meta_lr": "1e-3"}, "meta_lr"),
+        ({"meta_lr": 1e300}, "meta_lr"),
+        ({"meta_weight_decay": -1.0}, "meta_weight_decay"),
+        ({"seed": 2**70}, "seed"),
+        ({"seed": "0"}, "seed"),
+        ({"hidden": 10**9}, "hidden"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"meta_train: .*{message}"):
         lehr.meta_train(task(), **{"updates": 10, **arguments})
+
+
+def test_an_optimizer_is_no_rule() -> None:
+    with pytest.raises(TypeError, match=r"meta_train: inner must be a rule such as InnerSGD\(momentum=0.9\)"):
+        lehr.meta_train(task(), updates=10, inner="sgd")  # type: ignore[arg-type]
 
 
 def test_a_loss_without_classes_needs_a_gamma() -> None:

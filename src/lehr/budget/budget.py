@@ -148,19 +148,21 @@ class Budget:
         >>> Budget.over(range(100), epochs=3, accumulate=4, ranks=2)
         Budget(epochs=3, steps_per_epoch=13)
         """
+        together = 1
+        for name, value in (("accumulate", accumulate), ("ranks", ranks)):
+            if (number := whole(value, 1)) is None:
+                raise ValueError(f"Budget.over: {name} must be a whole number, at least 1; got {shown(value)}")
+            together *= number
         try:
-            count = len(batches)
+            length = len(batches)
         except TypeError:  # also of a loader, if its data are a stream
             raise TypeError(
-                f"Budget.over: batches must have a length; this {type(batches).__name__} has none, as of a stream, for "
-                "which write Budget(steps=...) or Budget(samples=...)"
+                f"Budget.over: batches is a {type(batches).__name__} that does not know its length. For a stream write "
+                "Budget(steps=...) or Budget(samples=...)"
             ) from None
-        for name, value in (("accumulate", accumulate), ("ranks", ranks)):
-            if whole(value, 1) is None:
-                raise ValueError(f"Budget.over: {name} must be a whole number, at least 1; got {shown(value)}")
-        if not count:
+        if not length:
             raise ValueError("Budget.over: batches is empty; give those that an epoch goes over")
-        return cls(epochs=epochs, steps_per_epoch=math.ceil(count / (accumulate * ranks)))
+        return cls(epochs=epochs, steps_per_epoch=-(-length // together))
 
     @classmethod
     def parse(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import lehr
@@ -74,8 +75,8 @@ def check_countable(budget: lehr.Budget) -> None:
         )
 
 
-def check_curve(name: str, schedule: Any, total: Any, peak: Any) -> None:
-    """Whether these make a function from updates to rates.
+def check_curve(name: str, schedule: Any, total: Any, peak: Any) -> tuple[int, float]:
+    """The updates and the rate of a function from updates to rates, as Python's own numbers.
 
     Raises:
         TypeError: if `schedule` is no schedule.
@@ -84,7 +85,9 @@ def check_curve(name: str, schedule: Any, total: Any, peak: Any) -> None:
     if not isinstance(schedule, lehr.Schedule):
         what = " looks at training, which only lehr.Scheduler shows it" if isinstance(schedule, lehr.Policy) else ""
         raise TypeError(f"{name}: schedule must be a schedule such as lehr.Linear(); {schedule!r}{what or ' is none'}")
-    if isinstance(total, bool) or not isinstance(total, int) or total < 1:
+    if isinstance(total, bool) or not isinstance(total, Integral) or total < 1:
         raise ValueError(f"{name}: total must be how many updates there will be, at least 1; got {total!r}")
-    if isinstance(peak, bool) or not isinstance(peak, int | float) or not 0.0 <= peak < math.inf:
+    rate = float(peak) if not isinstance(peak, bool) and isinstance(peak, Real) else math.nan
+    if not 0.0 <= rate < math.inf:
         raise ValueError(f"{name}: peak must be a rate from 0; got {peak!r}")
+    return int(total), rate

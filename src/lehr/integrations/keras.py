@@ -65,5 +65,4 @@ def as_keras(schedule: lehr.Schedule, total: int, *, peak: float) -> Curve:
     [0.0, 0.05, 0.1, 0.05, 0.0]
     >>> optimizer = keras.optimizers.AdamW(learning_rate=rate)
     """
-    check_curve("as_keras", schedule, total, peak)
-    return Curve(repr(schedule), total, peak)
+    return Curve(repr(schedule), *check_curve("as_keras", schedule, total, peak))

@@ -35,10 +35,10 @@ def as_optax(schedule: lehr.Schedule, total: int, *, peak: float = 1.0) -> Calla
     [0.0, 0.05, 0.1, 0.05, 0.0]
     >>> optimizer = optax.adamw(rate)
     """
-    check_curve("as_optax", schedule, total, peak)
+    updates, top = check_curve("as_optax", schedule, total, peak)
 
     def rate(count: Any) -> jax.Array:
-        progress = jnp.maximum(jnp.asarray(count, dtype=float) / total, 0.0)
-        return peak * schedule.factor_at(progress, jnp) * jnp.ones_like(progress)
+        progress = jnp.maximum(jnp.asarray(count, dtype=float) / updates, 0.0)
+        return top * schedule.factor_at(progress, jnp) * jnp.ones_like(progress)
 
     return rate

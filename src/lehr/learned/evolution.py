@@ -5,21 +5,21 @@ from __future__ import annotations
 import copy
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from lehr._numbers import LARGEST, SMALLEST, real
+from lehr._numbers import LARGEST, MOST_SEEDS, SMALLEST, floats, number_argument, real, shown, whole_argument
 from lehr.learned.network import FARTHEST, BudgetNetwork
 from lehr.learned.schedule import WIDEST, LearnedSchedule
 from lehr.state import Checkpoints, RandomState
 from lehr.state.learners import read_adam
-from lehr.state.reading import Fields, shown
+from lehr.state.reading import Fields
 from lehr.state.weight_files import digest
 
 EDGES: Final = 4
@@ -30,6 +30,12 @@ LEAST: Final = 0.1
 
 WORST: Final = 2.0
 """How much worse than the worst run that finished one counts that did not: in logarithms, or in the scores' range."""
+
+STEEPEST: Final = 1e3
+"""Weights that move further in a step mean nothing."""
+
+MOST_OCTAVES: Final = 30.0
+"""Rates from a billionth to a billion times an edge."""
 
 FAR: Final = 2.5
 """Root mean squares beyond which a difference between two runs counts no more."""
@@ -54,6 +60,7 @@ class Variant:
     rate: float
 
 
+@runtime_checkable
 class World(Protocol):
     """A training from which schedules learn, made anew from any seed; `lehr.lab.world(task)` makes one.
 
@@ -163,8 +170,15 @@ def evolve(
     >>> 0.3 < schedule.factors(Moment(0.0, loss=1.0)) < 0.7
     True
     """
-    _check(worlds, generations, pairs, updates, save_every, sigma, meta_lr, octaves, hidden)
-    lengths = [int(length) for length in updates]
+    _check(worlds, updates, first)
+    generations, pairs = whole_argument("evolve: generations", generations), whole_argument("evolve: pairs", pairs)
+    save_every = whole_argument("evolve: save_every", save_every)
+    hidden = whole_argument("evolve: hidden", hidden, most=WIDEST)
+    seed = whole_argument("evolve: seed", seed, 0, MOST_SEEDS)
+    sigma = number_argument("evolve: sigma", sigma, SMALLEST, STEEPEST)
+    meta_lr = number_argument("evolve: meta_lr", meta_lr, SMALLEST, STEEPEST)
+    octaves = number_argument("evolve: octaves", octaves, 0.0, MOST_OCTAVES)
+    lengths = [whole_argument("evolve: updates", length) for length in updates]
     header = {
         "algorithm": "evolution strategies with antithetic pairs over whole runs (Salimans et al. 2017)",
         "tasks": [world.name for world in worlds], "generations": generations, "pairs": pairs,
@@ -228,12 +242,13 @@ class _Evolution:
             ],
             updates,
         )
-        gaps = differences(judged[:pairs], judged[pairs:])
+        scores = _scores(world, judged, 2 * pairs)
+        gaps = differences(scores[:pairs], scores[pairs:])
         self.centre.grad = (gaps[:, None] * noise).mean(0)
         self._adam.param_groups[0]["lr"] = meta_lr * max(LEAST, 1.0 - self.done / generations)
         self._adam.step()
         self.done += 1
-        ordered = sorted(score if math.isfinite(score) else math.inf for score in judged)
+        ordered = sorted(score if math.isfinite(score) else math.inf for score in scores)
         return Generation(
             self.done, generations, world.name, updates, ordered[len(ordered) // 2], ordered.count(math.inf)
         )
@@ -317,22 +332,26 @@ def _network(like: BudgetNetwork, weights: Tensor) -> BudgetNetwork:
     return made
 
 
-def _check(
-    worlds: Any, generations: Any, pairs: Any, updates: Any, save_every: Any, sigma: Any, meta_lr: Any, octaves: Any,
-    hidden: Any,
-) -> None:  # fmt: skip
-    if not isinstance(worlds, Sequence) or isinstance(worlds, str) or not worlds:
-        raise ValueError(f"evolve: worlds must be a list of at least one; got {worlds!r}")
-    if not isinstance(updates, Sequence) or isinstance(updates, str) or not updates:
-        raise ValueError(f"evolve: updates must be a list of lengths, such as [100, 200, 400]; got {updates!r}")
-    whole = {"generations": generations, "pairs": pairs, "save_every": save_every, "hidden": hidden}
-    for name, value in [*whole.items(), *(("updates", length) for length in updates)]:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"evolve: {name} must be a whole number, at least 1; got {value!r}")
-    if hidden > WIDEST:
-        raise ValueError(f"evolve: hidden must be at most {WIDEST}; got {hidden}")
-    for name, value in {"sigma": sigma, "meta_lr": meta_lr}.items():
-        if not 0.0 < value < math.inf:
-            raise ValueError(f"evolve: {name} must be a number above 0; got {value!r}")
-    if not 0.0 <= octaves < math.inf:
-        raise ValueError(f"evolve: octaves must be a number, at least 0; got {octaves!r}")
+def _scores(world: World, judged: Any, count: int) -> list[float]:
+    """What a world gave for so many runs."""
+    scores = floats(judged)
+    if scores is None or len(scores) != count:
+        raise ValueError(
+            f"evolve: judge of the world {world.name!r} must give {count} numbers, one for each run; got "
+            f"{shown(judged)}"
+        )
+    return scores
+
+
+def _check(worlds: Any, updates: Any, first: Any) -> None:
+    if not isinstance(worlds, list | tuple) or not worlds or not all(isinstance(one, World) for one in worlds):
+        raise ValueError(
+            f"evolve: worlds must be a list of at least one, each with name, edge and judge; got {shown(worlds)}"
+        )
+    if not isinstance(updates, Sized) or not floats(updates):
+        raise ValueError(f"evolve: updates must be a list of lengths, such as [100, 200, 400]; got {shown(updates)}")
+    if first is not None and not isinstance(first, LearnedSchedule):
+        raise TypeError(
+            "evolve: first must be a LearnedSchedule, such as LearnedSchedule.pretrained(), or None; got "
+            f"{shown(first)}"
+        )

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import Any, Final
 
 import torch
 
+from lehr._numbers import LARGEST, MOST_SEEDS, SMALLEST, number_argument, shown, whole_argument
 from lehr.mlrsnet.courses import Course, Learnable, MetaStep, MetaTraining, name_of
 from lehr.mlrsnet.gamma import PublishedGamma
 from lehr.mlrsnet.inner import Inner, InnerSGD
 from lehr.mlrsnet.network import Cell, MLRSNetwork
-from lehr.mlrsnet.policy import MLRSNet
+from lehr.mlrsnet.policy import WIDEST, MLRSNet
 from lehr.mlrsnet.unroll import Order
 from lehr.state import Checkpoints, RandomState
+
+STEEPEST: Final = 1e3
+"""Weights that move further in a step mean nothing."""
+
+LEAST_TRAINED: Final = 1e-6
+"""The share of the data that is not held out, at least."""
+
+LAST_SEED: Final = MOST_SEEDS // 2
+"""Seeds of later tasks and attempts are a few thousand above it."""
 
 
 def meta_train(
@@ -87,8 +96,19 @@ def meta_train(
     torch.Size([2])
     """
     listed = list(tasks) if isinstance(tasks, Sequence) else [tasks]
-    _check(listed, updates, every, unroll, order, gamma, meta_lr, held_out, stages, save_every)
     rule = inner if inner is not None else InnerSGD(weight_decay=5e-4)
+    _check(listed, rule, order)
+    updates, every = whole_argument("meta_train: updates", updates), whole_argument("meta_train: every", every)
+    unroll, stages = whole_argument("meta_train: unroll", unroll), whole_argument("meta_train: stages", stages)
+    save_every = whole_argument("meta_train: save_every", save_every)
+    hidden = whole_argument("meta_train: hidden", hidden, 2, WIDEST)
+    seed = whole_argument("meta_train: seed", seed, 0, LAST_SEED)
+    meta_lr = number_argument("meta_train: meta_lr", meta_lr, SMALLEST, STEEPEST)
+    meta_weight_decay = number_argument("meta_train: meta_weight_decay", meta_weight_decay, 0.0, STEEPEST)
+    if not isinstance(gamma, PublishedGamma | None):
+        gamma = number_argument("meta_train: gamma, where it is no PublishedGamma,", gamma, SMALLEST, LARGEST)
+    held_out = number_argument("meta_train: held_out", held_out, SMALLEST, 1.0 - LEAST_TRAINED)
+    _check_lengths(len(listed), updates, every, stages)
     header = {
         "algorithm": "Shu et al. 2022, algorithm 1",
         "updates": updates, "every": every, "unroll": unroll, "order": order, "inner": repr(rule), "gamma": repr(gamma),
@@ -117,27 +137,19 @@ def meta_train(
     return MLRSNet(*training.stages, header=header)
 
 
-def _check(
-    tasks: list[Any], updates: Any, every: Any, unroll: Any, order: Any, gamma: Any, meta_lr: Any, held_out: Any,
-    stages: Any, save_every: Any,
-) -> None:  # fmt: skip
+def _check(tasks: list[Any], inner: Any, order: Any) -> None:
     if not tasks or not all(callable(getattr(task, "load", None)) for task in tasks):
         raise ValueError("meta_train: tasks must be a task, or several, with model, load, loss and batch_size")
-    whole = {"updates": updates, "every": every, "unroll": unroll, "stages": stages, "save_every": save_every}
-    for name, value in whole.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"meta_train: {name} must be a whole number, at least 1; got {value!r}")
-    if updates < every:
-        raise ValueError(f"meta_train: updates must be at least every; got {updates} and {every}")
-    if stages > len(tasks) * (updates // every):
-        raise ValueError(
-            f"meta_train: stages is {stages}, but there are only {len(tasks) * (updates // every)} meta-updates"
-        )
-    if not isinstance(gamma, PublishedGamma | None) and not (isinstance(gamma, float | int) and 0.0 < gamma < math.inf):
-        raise ValueError(f"meta_train: gamma must be a number above 0, or a PublishedGamma; got {gamma!r}")
+    if not isinstance(inner, Inner):
+        raise TypeError(f"meta_train: inner must be a rule such as InnerSGD(momentum=0.9); got {shown(inner)}")
     if order not in ("first", "second"):
         raise ValueError(f"meta_train: order must be 'first' or 'second'; got {order!r}")
-    if not meta_lr > 0.0:
-        raise ValueError(f"meta_train: meta_lr must be above 0; got {meta_lr!r}")
-    if not 0.0 < held_out < 1.0:
-        raise ValueError(f"meta_train: held_out must be above 0 and below 1; got {held_out!r}")
+
+
+def _check_lengths(tasks: int, updates: int, every: int, stages: int) -> None:
+    if updates < every:
+        raise ValueError(f"meta_train: updates must be at least every; got {updates} and {every}")
+    if stages > tasks * (updates // every):
+        raise ValueError(
+            f"meta_train: stages is {stages}, but there are only {tasks * (updates // every)} meta-updates"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 Tensors = dict[str, Tensor]
 
 
+@runtime_checkable
 class Inner(Protocol):
     """An optimizer as a direction, to which the learning rate is a factor.
 

@@ -135,7 +135,7 @@ def look_ahead(clock: Clock, follow: Follow, bases: Sequence[float]) -> Preview:
 
     def columns(rows: range) -> tuple[Tensor, Tensor, list[Tensor]]:
         spent = spent_at(torch.arange(rows.start, rows.stop, device="cpu", dtype=_kind(begin, each)))
-        progress = progress_at(spent.double())
+        progress: Any = progress_at(spent.double())
         factors = [schedule(progress) for schedule in follow.schedules]
         every = factors if len(factors) > 1 else factors * len(bases)
         return spent, progress, [base * factor for base, factor in zip(bases, every, strict=False)]
