@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,48 @@ def test_a_loss_that_comes_back_up_is_a_breakdown(after: float) -> None:
         guarded.factors(lehr.Moment(step / 300, loss=value * (1.0 if step < 50 else 0.2 if step < 150 else after)))
     assert [one.what for one in guarded.history][:1] == ["put back"]
     assert 0.5 < guarded.history[0].progress < 0.6
+
+
+class Counted(float):
+    """A loss that counts how often a number is made of it, which on an accelerator waits."""
+
+    looks = 0
+
+    def __add__(self, other: float) -> Counted:
+        return self
+
+    def __float__(self) -> float:
+        Counted.looks += 1
+        return super().__float__()
+
+
+def test_the_guard_looks_at_eight_losses_at_once_and_at_each_near_the_end() -> None:
+    guarded, waited = Guarded(lehr.Constant()), []
+    for update in range(800):
+        before = Counted.looks
+        guarded.factors(lehr.Moment(update / 800, loss=Counted(1.0)))
+        if Counted.looks > before:
+            waited.append(update)
+    assert Counted.looks == 800
+    assert waited == [*range(0, 760, 8), *range(760, 800)]
+
+
+@pytest.mark.parametrize("saved_at", [53, 56, 59])
+def test_losses_that_the_guard_has_not_looked_at_are_saved(saved_at: int) -> None:
+    """Whoever goes on from there puts weights back at the same update."""
+    losses = [1.0 - update / 100 for update in range(50)] + [math.inf] * 50
+    one, other = Guarded(lehr.Constant()), Guarded(lehr.Constant())
+    put_back: list[list[int]] = [[], []]
+    for update, loss in enumerate(losses):
+        if update == saved_at:
+            other.load_state_dict(one.state_dict())
+        for guarded, falls in zip((one, other), put_back, strict=True):
+            if guarded is one or update >= saved_at:
+                guarded.factors(lehr.Moment(update / 100, loss=torch.tensor(loss)))
+                falls.extend([update] * (guarded.recovery == "put back"))
+    assert put_back[0][0] == 56
+    assert put_back[1] == [update for update in put_back[0] if update >= saved_at]
+    assert one.state_dict() == other.state_dict()
 
 
 @pytest.mark.parametrize("search", [0.0, 0.6, "much", float("nan")])
