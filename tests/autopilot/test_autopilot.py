@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from torch.utils.data import DataLoader
 
 import lehr
 from lehr.autopilot import Guarded
+from lehr.autopilot.search import RateSearch
+from lehr.autopilot.trial import Trial
 
 INPUTS = torch.randn(512, 6, generator=torch.Generator().manual_seed(0))
 
@@ -220,6 +223,30 @@ def test_weights_are_as_before_where_nothing_works(tmp_path: Path) -> None:
     with pytest.raises(lehr.NoSuggestion):
         fit(second, "900steps", checkpoints=tmp_path)
     assert torch.equal(weights(second), before)
+
+
+def test_trials_that_tell_less_than_their_noise_do_not_decide() -> None:
+    """Such as those of batches of four: the rate comes from the first step, and nothing is said to be broken."""
+    first = RateSearch(training(), lehr.Budget(steps=600), 0.1, "fit")
+    first.run()
+    state = first.state_dict()
+
+    def choice(trials: list[Trial]) -> lehr.RateChoice:
+        search = RateSearch(training(), lehr.Budget(steps=600), 0.1, "fit")
+        search.load_state_dict({**state, "trials": [asdict(trial) for trial in trials]})
+        return search.run()
+
+    start, loss = state["longest_step"] / 4.0, state["fork_loss"]
+    noisy = [Trial(start / 4.0**index, 32, loss + 0.01, "finished", error=0.02) for index in range(3)]
+    found = choice(noisy)
+    assert found.rate == start / 2.0
+    assert "no trial moved the loss" in found.explain()
+    risen = Trial(start, 32, loss + 1.0, "finished", error=0.02)
+    assert choice([risen, *noisy[1:]]).rate == start / 3.0
+    fallen = Trial(start / 4.0, 32, loss - 1.0, "finished", error=0.02)
+    assert "no trial moved the loss" not in choice([noisy[0], fallen, noisy[2]]).explain()
+    with pytest.raises(lehr.NoSuggestion, match="at no rate"):
+        choice([risen, risen])
 
 
 @given(seed=st.integers(0, 10_000), tail=st.floats(0.0, 3.0))
