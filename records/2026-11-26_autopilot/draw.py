@@ -12,9 +12,9 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 NAMES = {
-    "autopilot": "autopilot", "third": "a third of the edge", "lrtuner": "LRTuner", "learned": "learned schedule",
+    "autopilot_linear": "autopilot", "third": "a third of the edge", "lrtuner": "LRTuner", "learned": "learned schedule",
     "one_cycle": "one cycle", "folk": "folk defaults", "schedule_free": "schedule-free",
-    "schedule_free_plus": "ScheduleFree+", "prodigy": "Prodigy, cosine",
+    "prodigy": "Prodigy, cosine",
 }  # fmt: skip
 
 
