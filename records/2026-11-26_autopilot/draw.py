@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 NAMES = {
-    "autopilot_linear": "autopilot", "third": "a third of the edge", "lrtuner": "LRTuner", "learned": "learned schedule",
+    "autopilot_linear": "autopilot", "third": "a third of the edge", "lrtuner": "LRTuner",
+    "learned": "learned schedule",
     "one_cycle": "one cycle", "folk": "folk defaults", "schedule_free": "schedule-free",
     "prodigy": "Prodigy, cosine",
 }  # fmt: skip
