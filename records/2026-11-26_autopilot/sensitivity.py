@@ -58,7 +58,7 @@ def main() -> None:
     figure, grid = plt.subplots(4, 4, figsize=(10, 9), sharey=True)
     for axes, oracle in zip(grid.flat, oracles, strict=True):
         panel(axes, oracle)
-    figure.legend(*grid.flat[-1].get_legend_handles_labels(), loc="lower center", ncols=4, frameon=False, fontsize=8)
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="lower center", ncols=4, frameon=False, fontsize=8)
     figure.supxlabel("peak rate", y=0.04, fontsize=9)
     figure.supylabel("validation error, in units of the oracle's", fontsize=9)
     figure.tight_layout(rect=(0, 0.05, 1, 1))

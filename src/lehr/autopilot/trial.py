@@ -130,8 +130,7 @@ def cost_of(passes: int, training: Training) -> float:
 
 def numbers_of(losses: Sequence[Tensor]) -> list[float]:
     """The losses as numbers, the mean over ranks of each, which waits for the device."""
-    numbers: list[float] = ranks.mean(torch.stack([loss.double() for loss in losses])).tolist()
-    return numbers
+    return [float(ranks.mean(loss)) for loss in torch.stack([loss.double() for loss in losses]).tolist()]
 
 
 def mean_of(losses: Sequence[Tensor]) -> float:
