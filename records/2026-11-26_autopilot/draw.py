@@ -12,13 +12,15 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 NAMES = {
-    "autopilot": "autopilot", "third": "a third of the edge", "lrtuner": "LRTuner", "learned": "learned schedule",
-    "one_cycle": "one cycle", "folk": "folk defaults",
+    "autopilot_linear": "autopilot", "third": "a third of the edge", "lrtuner": "LRTuner",
+    "learned": "learned schedule",
+    "one_cycle": "one cycle", "folk": "folk defaults", "schedule_free": "schedule-free",
+    "prodigy": "Prodigy, cosine",
 }  # fmt: skip
 
 
 def main() -> None:
-    table = json.loads((HERE / "summary-unseen.json").read_text(encoding="utf-8"))
+    table = json.loads((HERE / "summary-unseen-shorter.json").read_text(encoding="utf-8"))
     figure, axes = plt.subplots(figsize=(8, 4.5))
     for index, (method, name) in enumerate(NAMES.items()):
         entry = table[method]
@@ -29,8 +31,8 @@ def main() -> None:
     axes.axhline(100, color="0.6", lw=1, ls="--")
     axes.set_xlabel("search, % of the budget")
     axes.set_ylabel("effective budget, %")
-    axes.set_title("16 trainings that nobody had looked at: diamonds are medians")
-    axes.legend(frameon=False)
+    axes.set_title("8 trainings of 500 to 1,500 updates that nobody had looked at: diamonds are medians", fontsize=10)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     figure.savefig(HERE / "cost.svg", metadata={"Date": None})
 

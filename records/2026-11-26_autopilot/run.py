@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import rivals
 import torch
 
 import lehr
@@ -45,6 +46,15 @@ def by_autopilot(training: lehr.Training, member: Member, updates: int) -> Outco
     result = lehr.fit(training, f"{updates}steps", progress=False)
     assert result.choice is not None
     return Outcome(result.choice.rate, result.choice.spent, result.explain())
+
+
+def by_autopilot_linear(training: lehr.Training, member: Member, updates: int) -> Outcome:
+    """The same search, and then a line to zero from the end of the warm-up."""
+    choice = lehr.Autopilot().begin(training, f"{updates}steps")
+    begun = choice.begun / (updates - choice.spent)
+    schedule = lehr.Linear().after_warmup(round((0.2 - begun) / (1.0 - begun), 4))
+    lehr.fit(training, choice.rest, lehr.autopilot.Guarded(schedule), progress=False)
+    return Outcome(choice.rate, choice.spent, choice.explain())
 
 
 def test_range(training: lehr.Training, updates: int) -> tuple[lehr.RangeTestResult, int]:
@@ -107,25 +117,65 @@ def by_learned(training: lehr.Training, member: Member, updates: int) -> Outcome
     return Outcome(edge, spent, notes)
 
 
+def by_schedule_free(training: lehr.Training, member: Member, updates: int) -> Outcome:
+    """Schedule-free to the end, the batches for batch norm within the budget."""
+    optimizer: Any = training.optimizers[0]
+    spent = round(rivals.AVERAGED / 3.0 / training.accumulate) if rivals.needs_statistics(training) else 0
+    optimizer.train()
+    fit_with(training, updates, spent, lehr.Constant())
+    rivals.take_average(training, optimizer)
+    return Outcome(None, spent)
+
+
+def by_schedule_free_plus(training: lehr.Training, member: Member, updates: int) -> Outcome:
+    """The same, with a warm-up from outside and the loss at each step."""
+    optimizer: Any = training.optimizers[0]
+    spent = round(rivals.AVERAGED / 3.0 / training.accumulate) if rivals.needs_statistics(training) else 0
+    optimizer.train()
+    schedule = lehr.Constant().after_warmup(rivals.WARM_UP)
+    fit_with(training, updates, spent, rivals.HandsLoss(optimizer, schedule))
+    rivals.take_average(training, optimizer)
+    return Outcome(None, spent)
+
+
+def by_prodigy(training: lehr.Training, member: Member, updates: int) -> Outcome:
+    """Prodigy with a cosine."""
+    fit_with(training, updates, 0, lehr.Cosine())
+    return Outcome(None, 0)
+
+
 METHODS: dict[str, Callable[[lehr.Training, Member, int], Outcome]] = {
     "autopilot": by_autopilot,
+    "autopilot_linear": by_autopilot_linear,
     "third": by_third,
     "lrtuner": by_lrtuner,
     "learned": by_learned,
     "folk": by_folk,
     "one_cycle": by_one_cycle,
+    "schedule_free": by_schedule_free,
+    "schedule_free_adamw": by_schedule_free,
+    "schedule_free_plus": by_schedule_free_plus,
+    "prodigy": by_prodigy,
 }
+OPTIMIZERS = {
+    "schedule_free": rivals.schedule_free,
+    "schedule_free_adamw": rivals.schedule_free_adamw,
+    "schedule_free_plus": rivals.schedule_free_plus,
+    "prodigy": rivals.prodigy,
+}
+"""Of methods that bring their own."""
 
 
 def make_run(method: str, family: str, number: int, updates: int, seed: int) -> dict[str, Any]:
     """One run, and its validation error at the end; None for one that diverged."""
     member = FAMILIES[family].member(number)
     seed_everything(seed)
-    training = member.training(seed)
+    own = OPTIMIZERS.get(method)
+    training = member.training(seed, own and (lambda model: own(member.recipe, model, updates)))
     began, failed = time.monotonic(), ""
     try:
         outcome = METHODS[method](training, member, updates)
-    except (lehr.NoSuggestion, ValueError) as error:
+    except (lehr.NoSuggestion, ValueError, ZeroDivisionError) as error:
         outcome, failed = Outcome(None, 0), str(error)
     seconds = time.monotonic() - began
     for module in training.modules:
@@ -145,6 +195,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--families", nargs="+", default=list(FAMILIES))
     parser.add_argument("--numbers", type=int, nargs="+", default=[0])
+    parser.add_argument("--shorter", action="store_true", help="the shorter budget of each family alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
@@ -152,7 +203,7 @@ def main() -> None:
         for family in arguments.families:
             if FAMILIES[family].half != arguments.half:
                 continue
-            for updates in FAMILIES[family].updates:
+            for updates in FAMILIES[family].updates[: 1 if arguments.shorter else None]:
                 for method in arguments.methods:
                     for seed in SEEDS:
                         path = HERE / "runs" / f"{family}-{number}-{updates}-{method}-{seed}.json"

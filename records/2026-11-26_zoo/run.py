@@ -85,11 +85,12 @@ def main() -> None:
     parser.add_argument("--half", choices=("development", "unseen"), required=True)
     parser.add_argument("--numbers", type=int, nargs="+", default=[0])
     parser.add_argument("--families", nargs="+", default=list(FAMILIES))
+    parser.add_argument("--shorter", action="store_true", help="the shorter budget of each family alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for number in arguments.numbers:
         for name in arguments.families:
-            for updates in FAMILIES[name].updates:
+            for updates in FAMILIES[name].updates[: 1 if arguments.shorter else None]:
                 path = HERE / "oracles" / f"{name}-{number}-{updates}.json"
                 if FAMILIES[name].half != arguments.half or path.exists():
                     continue

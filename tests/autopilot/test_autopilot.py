@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from torch.utils.data import DataLoader
 
 import lehr
 from lehr.autopilot import Guarded
+from lehr.autopilot.search import RateSearch
+from lehr.autopilot.trial import Trial
 
 INPUTS = torch.randn(512, 6, generator=torch.Generator().manual_seed(0))
 
@@ -221,6 +225,30 @@ def test_weights_are_as_before_where_nothing_works(tmp_path: Path) -> None:
     assert torch.equal(weights(second), before)
 
 
+def test_trials_that_tell_less_than_their_noise_do_not_decide() -> None:
+    """Such as those of batches of four: the rate comes from the first step, and nothing is said to be broken."""
+    first = RateSearch(training(), lehr.Budget(steps=600), 0.1, "fit")
+    first.run()
+    state = first.state_dict()
+
+    def choice(trials: list[Trial]) -> lehr.RateChoice:
+        search = RateSearch(training(), lehr.Budget(steps=600), 0.1, "fit")
+        search.load_state_dict({**state, "trials": [asdict(trial) for trial in trials]})
+        return search.run()
+
+    start, loss = state["longest_step"] / 4.0, state["fork_loss"]
+    noisy = [Trial(start / 4.0**index, 32, loss + 0.01, "finished", error=0.02) for index in range(3)]
+    found = choice(noisy)
+    assert found.rate == start / 2.0
+    assert "no trial moved the loss" in found.explain()
+    risen = Trial(start, 32, loss + 1.0, "finished", error=0.02)
+    assert choice([risen, *noisy[1:]]).rate == start / 3.0
+    fallen = Trial(start / 4.0, 32, loss - 1.0, "finished", error=0.02)
+    assert "no trial moved the loss" not in choice([noisy[0], fallen, noisy[2]]).explain()
+    with pytest.raises(lehr.NoSuggestion, match="at no rate"):
+        choice([risen, risen])
+
+
 @given(seed=st.integers(0, 10_000), tail=st.floats(0.0, 3.0))
 def test_noise_alone_is_no_breakdown(seed: int, tail: float) -> None:
     """Losses of one distribution, however heavy its tail, put weights back once at most: where none has fallen."""
@@ -239,6 +267,48 @@ def test_a_loss_that_comes_back_up_is_a_breakdown(after: float) -> None:
         guarded.factors(lehr.Moment(step / 300, loss=value * (1.0 if step < 50 else 0.2 if step < 150 else after)))
     assert [one.what for one in guarded.history][:1] == ["put back"]
     assert 0.5 < guarded.history[0].progress < 0.6
+
+
+class Counted(float):
+    """A loss that counts how often a number is made of it, which on an accelerator waits."""
+
+    looks = 0
+
+    def __add__(self, other: float) -> Counted:
+        return self
+
+    def __float__(self) -> float:
+        Counted.looks += 1
+        return super().__float__()
+
+
+def test_the_guard_looks_at_eight_losses_at_once_and_at_each_near_the_end() -> None:
+    guarded, waited = Guarded(lehr.Constant()), []
+    for update in range(800):
+        before = Counted.looks
+        guarded.factors(lehr.Moment(update / 800, loss=Counted(1.0)))
+        if Counted.looks > before:
+            waited.append(update)
+    assert Counted.looks == 800
+    assert waited == [*range(0, 760, 8), *range(760, 800)]
+
+
+@pytest.mark.parametrize("saved_at", [53, 56, 59])
+def test_losses_that_the_guard_has_not_looked_at_are_saved(saved_at: int) -> None:
+    """Whoever goes on from there puts weights back at the same update."""
+    losses = [1.0 - update / 100 for update in range(50)] + [math.inf] * 50
+    one, other = Guarded(lehr.Constant()), Guarded(lehr.Constant())
+    put_back: list[list[int]] = [[], []]
+    for update, loss in enumerate(losses):
+        if update == saved_at:
+            other.load_state_dict(one.state_dict())
+        for guarded, falls in zip((one, other), put_back, strict=True):
+            if guarded is one or update >= saved_at:
+                guarded.factors(lehr.Moment(update / 100, loss=torch.tensor(loss)))
+                falls.extend([update] * (guarded.recovery == "put back"))
+    assert put_back[0][0] == 56
+    assert put_back[1] == [update for update in put_back[0] if update >= saved_at]
+    assert one.state_dict() == other.state_dict()
 
 
 @pytest.mark.parametrize("search", [0.0, 0.6, "much", float("nan")])

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from lehr.policy import Decision, Moment, Policy, Recovery
 from lehr.schedules import Schedule
-from lehr.state.reading import Fields
+from lehr.state.reading import Fields, shown
 
 BACK_OFF: Final = 4.0
 """By which factor the rate falls when weights are put back."""
@@ -26,6 +26,12 @@ KEEP: Final = 0.02
 CHECK: Final = 0.34
 """After which share of the budget a loss that has not fallen at all means that the rate is too high."""
 
+EVERY: Final = 8
+"""Losses that are looked at together, since each look waits for the device."""
+
+LATE: Final = 0.95
+"""Share of the budget from which each is looked at, so that no run ends in a breakdown that nobody saw."""
+
 MOST: Final = 1_000
 """No run falls as often."""
 
@@ -36,7 +42,8 @@ class Guarded(Policy):
     The loss has broken down when it is not finite; or when the median of the last 25 has come back up by half of what
     it had fallen by and a tenth of the first, and three quarters of the 25 lie above nearly all of those at the lowest
     median, since noise with heavy tails moves a median too. A median that has not fallen after a third of the budget
-    counts as well, once. Weights at the lowest median are kept, one copy of them.
+    counts as well, once. Weights at the lowest median are kept, one copy of them. Losses are looked at every eighth
+    update, and at each near the end, so that the others need not wait for the device.
 
     Args:
         schedule: to follow.
@@ -44,7 +51,9 @@ class Guarded(Policy):
     >>> guarded = Guarded(Constant())
     >>> guarded.factors(Moment(0.0, loss=1.0)), guarded.recovery
     (1.0, 'keep')
-    >>> guarded.factors(Moment(0.1, loss=float("nan"))), guarded.recovery
+    >>> for update in range(1, 9):
+    ...     factor = guarded.factors(Moment(update / 100, loss=float("nan")))
+    >>> factor, guarded.recovery
     (0.25, 'put back')
     """
 
@@ -53,6 +62,7 @@ class Guarded(Policy):
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self._level = 1.0
+        self._unseen: list[tuple[float, Any]] = []
         self._recent: tuple[float, ...] = ()
         self._start: float | None = None
         self._lowest = math.inf
@@ -79,8 +89,18 @@ class Guarded(Policy):
     def factors(self, moment: Moment) -> float:
         self._recovery = None
         if moment.loss is not None:
-            self._see(float(moment.loss), moment.progress)
+            self._unseen.append((moment.progress, moment.loss + 0.0))  # a graph's loss is the same tensor each time
+            if not self._kept or len(self._unseen) >= EVERY or moment.progress >= LATE:
+                self._look()
         return self._level * self.schedule(moment.progress)
+
+    def _look(self) -> None:
+        """See the losses that came since the last look; those after a breakdown belong to weights that are given up."""
+        unseen, self._unseen = self._unseen, []
+        for progress, loss in unseen:
+            self._see(float(loss), progress)
+            if self._recovery == "put back":
+                return
 
     def _see(self, loss: float, progress: float) -> None:
         if not math.isfinite(loss):
@@ -116,9 +136,11 @@ class Guarded(Policy):
         self._history.append(Decision(progress, before, self._level, "put back"))
 
     def state_dict(self) -> dict[str, Any]:
+        losses = [(progress, float(loss)) for progress, loss in self._unseen]
+        unseen = [[progress, loss if math.isfinite(loss) else math.nan] for progress, loss in losses]
         return {
-            "level": self._level, "recent": list(self._recent), "start": self._start, "lowest": self._lowest,
-            "most": self._most, "kept": self._kept, "due": self._due, "checked": self._checked,
+            "level": self._level, "unseen": unseen, "recent": list(self._recent), "start": self._start,
+            "lowest": self._lowest, "most": self._most, "kept": self._kept, "due": self._due, "checked": self._checked,
             "falls": [[one.progress, one.factor, one.goal] for one in self._history],
         }  # fmt: skip
 
@@ -128,12 +150,16 @@ class Guarded(Policy):
         if not isinstance(falls, list | tuple) or len(falls) > MOST:
             raise fields.error("falls", f"a list of at most {MOST:,} falls", falls)
         history = [_decision(one) for one in falls]
+        given = fields.any("unseen")
+        if not isinstance(given, list | tuple) or len(given) >= EVERY:
+            raise fields.error("unseen", f"a list of fewer than {EVERY} losses", given)
+        unseen = [_unseen(one) for one in given]
         start = fields.number_or_none("start")
         lowest, most = (fields.number_or(math.inf, name) for name in ("lowest", "most"))
         recent, level = fields.numbers("recent", SEEN), fields.number("level", 0.0, 1.0)
         kept, due, checked = fields.flag("kept"), fields.number("due", 0.0), fields.flag("checked")
         self._level, self._recent, self._start, self._lowest = level, recent, start, lowest
-        self._most = most
+        self._unseen, self._most = unseen, most
         self._kept, self._due, self._checked, self._history = kept, due, checked, history
 
     def __repr__(self) -> str:
@@ -143,6 +169,13 @@ class Guarded(Policy):
 def _upper(losses: Sequence[float]) -> float:
     """What nearly all of them do not exceed: the third highest, since one or two may be leaps."""
     return sorted(losses)[-3]
+
+
+def _unseen(given: Any) -> tuple[float, float]:
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        raise ValueError(f"the guard's unseen losses: each must be its progress and itself; got {shown(given)}")
+    fields = Fields("the guard's unseen losses", {"progress": given[0], "loss": given[1]})
+    return fields.number("progress", 0.0), fields.number_or(math.nan, "loss")
 
 
 def _decision(given: Any) -> Decision:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from statistics import fmean
 from typing import Any, Final, cast, final, get_args
 
-from lehr.autopilot.choice import Bracket, bracket, next_rate, rate_for_main_run
+from lehr.autopilot.choice import SAFE, Bracket, bracket, next_rate, rate_for_main_run
 from lehr.autopilot.first_step import longest_step
 from lehr.autopilot.meter import Meter
 from lehr.autopilot.rate_choice import RateChoice
-from lehr.autopilot.trial import SCORED, Ending, Trial, cost_of, mean_of, run_trial
+from lehr.autopilot.trial import SCORED, Ending, Trial, cost_of, mean_of, numbers_of, run_trial
 from lehr.budget import Budget
 from lehr.scheduler import ranks
 from lehr.scheduler.last_words import telling
-from lehr.schedules import Linear, Schedule
+from lehr.schedules import Constant, Linear, Schedule
 from lehr.state.fallback import Fallback
 from lehr.state.reading import Fields
 from lehr.training import Probe, Training
@@ -25,6 +26,10 @@ from lehr.trials.rate_setter import RateSetter
 
 WARM_UP: Final = 0.2
 """Share of the main run over which its rate rises."""
+
+DESCENT: Final[Schedule] = Constant().then(Linear(), at=0.4)
+"""What follows: the peak until half of the run is over, then a line to zero; better than a line at once on the zoo's
+first half, above all where the rate is too low."""
 
 BEGIN: Final = 0.02
 """Share of the budget that the main run has trained when trials fork from it: early on, other rates are best."""
@@ -87,6 +92,7 @@ class RateSearch:
         self._forked = False
         self._begun = 0.0
         self._fork_loss = 0.0
+        self._fork_losses: tuple[float, ...] = ()
         self._length = 0
         self._trials: list[Trial] = []
         self._untrained: Fallback | None = None
@@ -139,7 +145,9 @@ class RateSearch:
             after_each()
 
     def _trial(self, rate: float) -> Trial:
-        return run_trial(self._training, self._who, rate, self._length, self._fork_loss, self._meter.spend)
+        return run_trial(
+            self._training, self._who, rate, self._length, self._fork_loss, self._fork_losses, self._meter.spend
+        )
 
     def _look(self) -> None:
         """The loss at first, and the longest first step that does not raise it, where that can be had."""
@@ -208,7 +216,8 @@ class RateSearch:
             training.batches.skip(self._length * training.accumulate)
             losses = [training.loss_ahead() for _ in range(SCORED)]
         self._meter.spend(cost_of(SCORED, training))
-        return float(ranks.mean(mean_of(losses)))
+        self._fork_losses = tuple(numbers_of(losses))
+        return fmean(self._fork_losses)
 
     @property
     def _each(self) -> float:
@@ -245,21 +254,28 @@ class RateSearch:
                 self._untrained.put_back(self._training.optimizers, self._training.modules)
             raise NoSuggestion(f"{self._who}: {nothing}")
         self._untrained = None
-        found = (
-            rate_for_main_run(self._trials, fork, first)
-            if self._trials
-            else Bracket(self._start / 16.0, self._start / UNSEEN, self._start * 4.0, closed=False)
-        )
+        found = rate_for_main_run(self._trials, fork, first) if self._tells else self._without_trials()
         return RateChoice(
             found.rate, found.low, found.high, self._schedule, fork, self._longest_step, tuple(self._trials),
             self._lost, self._begun, self._total, self._meter.rest, tuple(self._doubts(found)),
         )  # fmt: skip
 
     @property
+    def _tells(self) -> bool:
+        """Whether a trial has lowered the loss by more than chance."""
+        return any(trial.fell(self._fork_loss) for trial in self._trials)
+
+    def _without_trials(self) -> Bracket:
+        """Where trials say nothing: below where they begin, and below rates that have raised the loss all the same."""
+        risen = min((trial.rate for trial in self._trials if trial.rose(self._fork_loss)), default=math.inf)
+        rate = min(self._start / UNSEEN, risen / SAFE)
+        return Bracket(min(self._start / 16.0, rate), rate, self._start * 4.0, closed=False)
+
+    @property
     def _schedule(self) -> Schedule:
         """Of what is left of the main run, whose warm-up has begun."""
         begun = self._begun / (self._total.total - self._lost)
-        return Linear().after_warmup(round((WARM_UP - begun) / (1.0 - begun), 4))
+        return DESCENT.after_warmup(round((WARM_UP - begun) / (1.0 - begun), 4))
 
     def _nothing_works(self) -> str:
         """Why no rate can be told; empty if one can."""
@@ -269,7 +285,7 @@ class RateSearch:
                 f"the loss is {first if not math.isfinite(first) else loss} before any rate was tried; look at the "
                 "data, the loss and the first weights"
             )
-        if not self._trials or not all(trial.failed(loss) for trial in self._trials):
+        if not self._trials or not all(trial.rose(loss) for trial in self._trials):
             return ""
         rates = sorted(trial.rate for trial in self._trials)
         ends = {trial.ending for trial in self._trials}
@@ -285,6 +301,10 @@ class RateSearch:
             doubts.append("one step says nothing of its rate here, so the search began at the optimizer's own rate")
         if not self._trials:
             doubts.append("the budget leaves no room for trials, so the rate is half of where they would have begun")
+        elif not self._tells:
+            doubts.append(
+                "no trial moved the loss by more than its batches scatter, so the rate is from the first step alone"
+            )
         elif not found.closed:
             doubts.append("the best rate lies at the edge of those that were tried, so a better one may lie beyond")
         if self._trials and self._length < SHORTEST:
@@ -300,6 +320,7 @@ class RateSearch:
             "forked": self._forked,
             "begun": self._begun,
             "fork_loss": self._fork_loss,
+            "fork_losses": list(self._fork_losses),
             "length": self._length,
             "trials": [asdict(trial) for trial in self._trials],
             "untrained": None if self._untrained is None else self._untrained.state_dict(),
@@ -319,12 +340,14 @@ class RateSearch:
         trials = [_trial_in(one) for one in given]
         longest = fields.number_or_none("longest_step", 0.0)
         first, fork, begun = (fields.number(name) for name in ("first_loss", "fork_loss", "begun"))
+        before = fields.numbers("fork_losses", SCORED)
         forked, length, finished = fields.flag("forked"), fields.whole("length"), fields.flag("finished")
         untrained = None
         if fields.any("untrained") is not None:
             untrained = Fallback.read(fields.table("untrained"), self._training.optimizers, self._training.modules)
         self._meter.load_state_dict(fields.table("meter"))
         self._first_loss, self._fork_loss, self._begun, self._longest_step = first, fork, begun, longest
+        self._fork_losses = before
         self._forked, self._length, self._trials, self._finished = forked, length, trials, finished
         self._untrained = untrained
 
@@ -334,7 +357,8 @@ def _trial_in(given: Any) -> Trial:
     if (ending := fields.text("ending")) not in get_args(Ending):
         raise fields.error("ending", f"one of {', '.join(get_args(Ending))}", ending)
     loss = fields.number_or(math.inf, "loss")
-    return Trial(fields.number("rate", 0.0), fields.whole("updates"), loss, cast("Ending", ending))
+    error = fields.number("error", 0.0)
+    return Trial(fields.number("rate", 0.0), fields.whole("updates"), loss, cast("Ending", ending), error)
 
 
 def with_end(who: str, budget: Budget) -> Budget:

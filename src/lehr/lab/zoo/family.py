@@ -11,6 +11,7 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.optim import Optimizer
 
 import lehr
 from lehr.lab.data import Data, Pairs
@@ -23,6 +24,7 @@ CHUNK: Final = 1_000
 """Examples of a forward pass when a network is evaluated."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+MakeOptimizer = Callable[[nn.Module], Optimizer]
 Half = Literal["development", "unseen"]
 
 
@@ -55,9 +57,15 @@ class Member:
             about=about,
         )
 
-    def training(self, seed: int) -> lehr.Training:
-        """A fresh training, whose random numbers are torch's own, seeded before."""
+    def training(self, seed: int, make_optimizer: MakeOptimizer | None = None) -> lehr.Training:
+        """A fresh training, whose random numbers are torch's own, seeded before.
+
+        Args:
+            seed: of the run.
+            make_optimizer: model -> optimizer, where it is another than the recipe's.
+        """
         recipe = self.recipe
+        make_optimizer = make_optimizer or recipe.make_optimizer
         model = self.network()
         _scale_weights(model, recipe.weight_scales)
         pairs = self.problem().train
@@ -66,7 +74,7 @@ class Member:
             return recipe.loss_scale * self.loss(model(batch[0]), batch[1])
 
         return lehr.Training(
-            model, recipe.make_optimizer(model), partial(_batches, pairs, recipe.batch), loss,
+            model, make_optimizer(model), partial(_batches, pairs, recipe.batch), loss,
             accumulate=recipe.accumulate, clip_norm=recipe.clip,
         )  # fmt: skip
 
