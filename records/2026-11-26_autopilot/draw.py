@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 
 HERE = Path(__file__).parent
 NAMES = {
-    "autopilot_linear": "autopilot", "third": "a third of the edge", "lrtuner": "LRTuner",
+    "autopilot": "autopilot", "third": "a third of the edge", "lrtuner": "LRTuner",
     "learned": "learned schedule",
     "one_cycle": "one cycle", "folk": "folk defaults", "schedule_free": "schedule-free",
     "prodigy": "Prodigy, cosine",
@@ -20,7 +20,7 @@ NAMES = {
 
 
 def main() -> None:
-    table = json.loads((HERE / "summary-unseen-shorter.json").read_text(encoding="utf-8"))
+    table = json.loads((HERE / "summary-unseen.json").read_text(encoding="utf-8"))
     figure, axes = plt.subplots(figsize=(8, 4.5))
     for index, (method, name) in enumerate(NAMES.items()):
         entry = table[method]
@@ -31,7 +31,7 @@ def main() -> None:
     axes.axhline(100, color="0.6", lw=1, ls="--")
     axes.set_xlabel("search, % of the budget")
     axes.set_ylabel("effective budget, %")
-    axes.set_title("8 trainings of 500 to 1,500 updates that nobody had looked at: diamonds are medians", fontsize=10)
+    axes.set_title("16 trainings of 500 to 5,000 updates: diamonds are medians", fontsize=10)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     figure.savefig(HERE / "cost.svg", metadata={"Date": None})

@@ -48,15 +48,6 @@ def by_autopilot(training: lehr.Training, member: Member, updates: int) -> Outco
     return Outcome(result.choice.rate, result.choice.spent, result.explain())
 
 
-def by_autopilot_linear(training: lehr.Training, member: Member, updates: int) -> Outcome:
-    """The same search, and then a line to zero from the end of the warm-up."""
-    choice = lehr.Autopilot().begin(training, f"{updates}steps")
-    begun = choice.begun / (updates - choice.spent)
-    schedule = lehr.Linear().after_warmup(round((0.2 - begun) / (1.0 - begun), 4))
-    lehr.fit(training, choice.rest, lehr.autopilot.Guarded(schedule), progress=False)
-    return Outcome(choice.rate, choice.spent, choice.explain())
-
-
 def test_range(training: lehr.Training, updates: int) -> tuple[lehr.RangeTestResult, int]:
     """A range test of a tenth of the budget, but of a hundred updates at least."""
     steps = max(TEST_UPDATES, updates // 10)
@@ -146,7 +137,6 @@ def by_prodigy(training: lehr.Training, member: Member, updates: int) -> Outcome
 
 METHODS: dict[str, Callable[[lehr.Training, Member, int], Outcome]] = {
     "autopilot": by_autopilot,
-    "autopilot_linear": by_autopilot_linear,
     "third": by_third,
     "lrtuner": by_lrtuner,
     "learned": by_learned,

@@ -16,7 +16,7 @@ from analyse import ORACLES
 
 HERE = Path(__file__).parent
 WARM_UPS = {0.2: "linear, 20 % warm-up", 0.0: "linear, no warm-up"}
-METHODS = {"autopilot_linear": ("autopilot", "v", "C3"), "third": ("a third of the edge", "x", "0.3")}
+METHODS = {"autopilot": ("autopilot", "v", "C3"), "third": ("a third of the edge", "x", "0.3")}
 HIGHEST = 1.6
 """Times the oracle's error at which the panels end; what is worse lies on the edge."""
 

@@ -18,9 +18,9 @@ class Autopilot:
 
     The loss along the first step says where to begin. Trials then climb and descend by factors of four, and two, until
     the best has a worse one on either side; each looks like the main run, starts from the same weights, sees the same
-    batches, and leaves no trace. The main run warms up for a fifth of its length, holds its rate until half of it is
-    over, and comes down to zero in a line. Should its loss break down, or stand still for a third of it, earlier
-    weights are put back and the rate is divided by four.
+    batches, and leaves no trace. The main run warms up for a fifth of its length and comes down to zero in a line.
+    Should its loss break down, or stand still for a third of it, earlier weights are put back and the rate is divided
+    by four.
 
     Args:
         search: share of the budget that trials may take, above 0 and at most 0.5. While no trial has lowered the loss,

@@ -16,7 +16,7 @@ from lehr.autopilot.trial import SCORED, Ending, Trial, cost_of, mean_of, number
 from lehr.budget import Budget
 from lehr.scheduler import ranks
 from lehr.scheduler.last_words import telling
-from lehr.schedules import Constant, Linear, Schedule
+from lehr.schedules import Linear, Schedule
 from lehr.state.fallback import Fallback
 from lehr.state.reading import Fields
 from lehr.training import Probe, Training
@@ -26,10 +26,6 @@ from lehr.trials.rate_setter import RateSetter
 
 WARM_UP: Final = 0.2
 """Share of the main run over which its rate rises."""
-
-DESCENT: Final[Schedule] = Constant().then(Linear(), at=0.4)
-"""What follows: the peak until half of the run is over, then a line to zero; better than a line at once on the zoo's
-first half, above all where the rate is too low."""
 
 BEGIN: Final = 0.02
 """Share of the budget that the main run has trained when trials fork from it: early on, other rates are best."""
@@ -275,7 +271,7 @@ class RateSearch:
     def _schedule(self) -> Schedule:
         """Of what is left of the main run, whose warm-up has begun."""
         begun = self._begun / (self._total.total - self._lost)
-        return DESCENT.after_warmup(round((WARM_UP - begun) / (1.0 - begun), 4))
+        return Linear().after_warmup(round((WARM_UP - begun) / (1.0 - begun), 4))
 
     def _nothing_works(self) -> str:
         """Why no rate can be told; empty if one can."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -92,18 +92,18 @@ def run_comparison(
         settings.placement.on(place).check()
     setting = comparison.setting(code, data, settings)
     folder = comparison.data and str(Path(comparison.data).absolute())
-    make: Maker
+    maker: AbstractContextManager[Maker]
     if on is not None:
-        make = OnRay(Order.here(name, folder, settings, setting, threads), on, processes or cores())
+        maker = nullcontext(OnRay(Order.here(name, folder, settings, setting, threads), on, processes or cores()))
     elif ranks > 1:
         spread = spread_over(places, comparison.settings.placement, settings.placement)
-        make = InRanks(name, folder, settings, setting, processes or 1, threads, spread)
+        maker = nullcontext(InRanks(name, folder, settings, setting, processes or 1, threads, spread))
     elif processes is None:
-        make = InThisProcess(workload, settings, setting, threads)
+        maker = nullcontext(InThisProcess(workload, settings, setting, threads))
     else:
         spread = tuple(places) if len(places) > 1 else (settings.placement.device,)
-        make = InProcesses(name, folder, settings, setting, processes, threads, spread)
-    with alone_in(out) as runs:
+        maker = InProcesses(name, folder, settings, setting, processes, threads, spread).opened(comparison.runs)
+    with alone_in(out) as runs, maker as make:
 
         def every(jobs: Sequence[Job], before: int) -> list[Run]:
             made = {job.file: read_run(runs / job.file, setting, job) for job in jobs if (runs / job.file).exists()}

@@ -91,37 +91,23 @@ class InProcesses:
     threads: int
     places: tuple[str, ...]
 
-    def __call__(self, jobs: Sequence[Job], runs: Path, watch: Callable[[list[tuple[Job, float]], int], None]) -> None:
-        sent = [pickled(job) for job in jobs]
+    @contextmanager
+    def opened(self, most: int) -> Iterator[Maker]:
+        """The maker of up to so many runs, whose processes start with the first and end with the context."""
         context = multiprocessing.get_context("spawn")
         try:
             with interrupts_wait():  # or a process of multiprocessing's own would hear them
-                progress, started = context.Array("d", len(jobs)), context.Value("i", 0)
-            waiting, done = list(enumerate(jobs)), 0
-            count = min(self.processes, len(jobs))
+                progress, started = context.Array("d", most), context.Value("i", 0)
             pool = ProcessPoolExecutor(
-                count,
+                min(self.processes, most),
                 context,
                 initializer=_start_worker,
                 initargs=(progress, started, self.places, self.threads, multiprocessing.get_start_method()),
             )
         except OSError as error:
             raise ValueError(no_process(error)) from error
-        futures: dict[Future[None], tuple[int, Job]] = {}
         try:
-            while waiting or futures:
-                while waiting and len(futures) < count:  # no queue ahead, so that an interrupt finds nothing to cancel
-                    index, job = waiting.pop(0)
-                    futures[self._submit(pool, job, sent[index], runs / job.file, index)] = (index, job)
-                finished, _ = wait(futures, timeout=0.1, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    _, job = futures.pop(future)
-                    try:
-                        future.result()
-                    except BrokenProcessPool:
-                        raise ValueError(_died(job)) from None
-                    done += 1
-                watch([(job, progress[index]) for index, job in futures.values()], done)
+            yield partial(self._make, pool, progress)
         except BaseException:
             with interrupts_ignored():  # a second one must not find the workers half stopped
                 for process in list((pool._processes or {}).values()):  # there is no public way before Python 3.14
@@ -129,6 +115,32 @@ class InProcesses:
                 pool.shutdown(wait=True, cancel_futures=True)
             raise
         pool.shutdown(wait=True)
+
+    def _make(
+        self,
+        pool: ProcessPoolExecutor,
+        progress: Any,
+        jobs: Sequence[Job],
+        runs: Path,
+        watch: Callable[[list[tuple[Job, float]], int], None],
+    ) -> None:
+        sent = [pickled(job) for job in jobs]
+        waiting, done = list(enumerate(jobs)), 0
+        futures: dict[Future[None], tuple[int, Job]] = {}
+        while waiting or futures:
+            while waiting and len(futures) < self.processes:  # no queue ahead, so that an interrupt has none to cancel
+                index, job = waiting.pop(0)
+                progress[index] = 0.0
+                futures[self._submit(pool, job, sent[index], runs / job.file, index)] = (index, job)
+            finished, _ = wait(futures, timeout=0.1, return_when=FIRST_COMPLETED)
+            for future in finished:
+                _, job = futures.pop(future)
+                try:
+                    future.result()
+                except BrokenProcessPool:
+                    raise ValueError(_died(job)) from None
+                done += 1
+            watch([(job, progress[index]) for index, job in futures.values()], done)
 
     def _submit(self, pool: ProcessPoolExecutor, job: Job, sent: bytes, path: Path, index: int) -> Future[None]:
         try:
