@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test integrations accelerator fuzz check bench docs clean
+.PHONY: install demo test integrations accelerator fuzz check lint pages kill bench docs clean
 .DEFAULT_GOAL := install
 
 # Everything, for developing.
@@ -31,11 +31,16 @@ accelerator: .venv/installed-dev
 fuzz: .venv/installed-dev
 	LEHR_FUZZ=10000 $(BIN)/python -m pytest -q tests/fuzz
 
-check: .venv/installed-dev
+check: lint pages
+
+lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# The documentation, without running its notebooks, which the tests do.
+pages: .venv/installed-dev
 	LEHR_NOTEBOOKS=off $(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --fresh-env docs docs/_build/html
 
 # Every policy, killed two hundred times in all, must end with the weights of a run that was never killed.

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,10 @@ def by_one_cycle(training: lehr.Training, member: Member, updates: int) -> Outco
     return Outcome(rate, spent, notes)
 
 
-def by_folk(training: lehr.Training, member: Member, updates: int) -> Outcome:
+def by_folk(training: lehr.Training, member: Member, updates: int, adamw: float = 1e-3) -> Outcome:
     """SGD at 0.1 with a cosine; AdamW at 1e-3 with warm-up and cosine."""
     adaptive = member.recipe.optimizer == "adamw"
-    rate = 1e-3 if adaptive else 0.1
+    rate = adamw if adaptive else 0.1
     training.set_peak(rate)
     fit_with(training, updates, 0, lehr.Cosine().after_warmup(0.05) if adaptive else lehr.Cosine())
     return Outcome(rate, 0)
@@ -141,6 +142,7 @@ METHODS: dict[str, Callable[[lehr.Training, Member, int], Outcome]] = {
     "lrtuner": by_lrtuner,
     "learned": by_learned,
     "folk": by_folk,
+    "folk_low": partial(by_folk, adamw=3e-4),
     "one_cycle": by_one_cycle,
     "schedule_free": by_schedule_free,
     "schedule_free_adamw": by_schedule_free,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lehr
@@ -150,6 +150,7 @@ def test_constants_answer_nothing(value: float, points: int) -> None:
 
 
 @settings(max_examples=25)
+@example(64, "ends in nan", 0.1875)
 @given(st.integers(0, 99), st.sampled_from(["blows up", "saturates", "ends in nan"]), st.floats(0.0, 0.2))
 def test_suggestions_lie_between_the_first_rate_and_the_edge(seed: int, end: str, scatter: float) -> None:
     random, points = Random(seed), 120

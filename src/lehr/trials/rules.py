@@ -219,7 +219,8 @@ def clr_bounds(rates: Numbers, scores: Numbers, *, rose: bool = False) -> tuple[
     first = next(i for i in range(top, -1, -1) if i == 0 or gains[i - 1] < 0.1 * gains[top])
     half = next(i for i in range(first, top + 1) if gains[i] >= 0.5 * gains[top])
     last = next(i for i in range(half, top + 1) if gains[i] >= 0.9 * gains[top])
-    last = min(last, _ragged_from(scores, half, 0.05 * gains[top]))
+    # the score at an update tells of the one before it
+    last = min(last, _ragged_from(scores, half, 0.05 * gains[top]), max(top - 1, 0))
     if last > 0.85 * len(rates) and not rose:
         raise NoSuggestion(f"the score still rises at {rates[-1]:g}, so there is no upper bound: raise high")
     if first < max(1, len(rates) // 10) or last <= first:  # the test does not show the beginning
