@@ -67,21 +67,21 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/installed-lab: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[lab]'
 	touch $@
 
 .venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[lab,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[lab,dev]'
 	touch $@ .venv/installed-lab
 
 # torch first, so that nothing pulls another one; timm would pull torchvision, and trackio an older Pillow.
 .venv-integrations/installed: pyproject.toml constraints.txt constraints-integrations.txt
 	$(PYTHON) -m venv .venv-integrations
-	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt torch
+	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt \
 		--constraint constraints-integrations.txt --editable '.[lab,keras,lightning,optax,ray,transformers]' \
 		hypothesis pytest pytest-benchmark pytest-xdist sybil hydra-core mlflow-skinny optuna pytorch-ignite \
 		tensorboard wandb
-	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	.venv-integrations/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps \
 		--constraint constraints-integrations.txt gradio_client orjson timm trackio
 	touch $@
