@@ -14,6 +14,9 @@ LARGEST: Final = 1e30
 SMALLEST: Final = 1e-30
 """What must be above 0 is at least this, for the same reason."""
 
+FARTHEST_STEP: Final = 1e3
+"""Weights that move further in a step mean nothing."""
+
 COUNTLESS: Final = 2**31
 """Counts above this are mistakes."""
 

@@ -14,7 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from lehr._numbers import LARGEST, MOST_SEEDS, SMALLEST, floats, number_argument, real, shown, whole_argument
+from lehr._numbers import (
+    FARTHEST_STEP,
+    LARGEST,
+    MOST_SEEDS,
+    SMALLEST,
+    floats,
+    number_argument,
+    real,
+    shown,
+    whole_argument,
+)
 from lehr.learned.network import FARTHEST, BudgetNetwork
 from lehr.learned.schedule import WIDEST, LearnedSchedule
 from lehr.state import Checkpoints, RandomState
@@ -30,9 +40,6 @@ LEAST: Final = 0.1
 
 WORST: Final = 2.0
 """How much worse than the worst run that finished one counts that did not: in logarithms, or in the scores' range."""
-
-STEEPEST: Final = 1e3
-"""Weights that move further in a step mean nothing."""
 
 MOST_OCTAVES: Final = 30.0
 """Rates from a billionth to a billion times an edge."""
@@ -175,8 +182,8 @@ def evolve(
     save_every = whole_argument("evolve: save_every", save_every)
     hidden = whole_argument("evolve: hidden", hidden, most=WIDEST)
     seed = whole_argument("evolve: seed", seed, 0, MOST_SEEDS)
-    sigma = number_argument("evolve: sigma", sigma, SMALLEST, STEEPEST)
-    meta_lr = number_argument("evolve: meta_lr", meta_lr, SMALLEST, STEEPEST)
+    sigma = number_argument("evolve: sigma", sigma, SMALLEST, FARTHEST_STEP)
+    meta_lr = number_argument("evolve: meta_lr", meta_lr, SMALLEST, FARTHEST_STEP)
     octaves = number_argument("evolve: octaves", octaves, 0.0, MOST_OCTAVES)
     lengths = [whole_argument("evolve: updates", length) for length in updates]
     header = {

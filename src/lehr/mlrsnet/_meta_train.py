@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import torch
 
-from lehr._numbers import LARGEST, MOST_SEEDS, SMALLEST, number_argument, shown, whole_argument
+from lehr._numbers import FARTHEST_STEP, LARGEST, MOST_SEEDS, SMALLEST, number_argument, shown, whole_argument
 from lehr.mlrsnet.courses import Course, Learnable, MetaStep, MetaTraining, name_of
 from lehr.mlrsnet.gamma import PublishedGamma
 from lehr.mlrsnet.inner import Inner, InnerSGD
@@ -17,9 +17,6 @@ from lehr.mlrsnet.network import Cell, MLRSNetwork
 from lehr.mlrsnet.policy import WIDEST, MLRSNet
 from lehr.mlrsnet.unroll import Order
 from lehr.state import Checkpoints, RandomState
-
-STEEPEST: Final = 1e3
-"""Weights that move further in a step mean nothing."""
 
 LEAST_TRAINED: Final = 1e-6
 """The share of the data that is not held out, at least."""
@@ -103,8 +100,8 @@ def meta_train(
     save_every = whole_argument("meta_train: save_every", save_every)
     hidden = whole_argument("meta_train: hidden", hidden, 2, WIDEST)
     seed = whole_argument("meta_train: seed", seed, 0, LAST_SEED)
-    meta_lr = number_argument("meta_train: meta_lr", meta_lr, SMALLEST, STEEPEST)
-    meta_weight_decay = number_argument("meta_train: meta_weight_decay", meta_weight_decay, 0.0, STEEPEST)
+    meta_lr = number_argument("meta_train: meta_lr", meta_lr, SMALLEST, FARTHEST_STEP)
+    meta_weight_decay = number_argument("meta_train: meta_weight_decay", meta_weight_decay, 0.0, FARTHEST_STEP)
     if not isinstance(gamma, PublishedGamma | None):
         gamma = number_argument("meta_train: gamma, where it is no PublishedGamma,", gamma, SMALLEST, LARGEST)
     held_out = number_argument("meta_train: held_out", held_out, SMALLEST, 1.0 - LEAST_TRAINED)
