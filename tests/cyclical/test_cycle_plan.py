@@ -51,7 +51,7 @@ def test_bad_use_is_told() -> None:
             lehr.plan_cycles(10, 100, bounds)
     with pytest.raises(ValueError, match="cycles must be a whole number"):
         lehr.plan_cycles(10, 100, (0.01, 0.1), cycles=0)
-    with pytest.raises(ValueError, match="must be above 0"):
+    with pytest.raises(ValueError, match="epochs must be a number above 0"):
         lehr.plan_cycles(0, 100, (0.01, 0.1))
     with pytest.raises(ValueError, match="5 updates are too few for 3 cycles"):
         lehr.plan_cycles(1, 5, (0.01, 0.1))

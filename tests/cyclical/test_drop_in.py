@@ -72,7 +72,7 @@ def test_linear_lr_agrees_with_torchs_polynomial() -> None:
 
 def test_linear_lr_says_which_argument_is_wrong() -> None:
     for total in (0, -1, float("inf"), "10", True):
-        with pytest.raises(ValueError, match="LinearLR: T must be a number of calls"):
+        with pytest.raises(ValueError, match="LinearLR: T, the calls of step"):
             lehr.LinearLR(optimizer(0.1), total)  # type: ignore[arg-type]
     for last in (-2, 1.5):
         with pytest.raises(ValueError, match="LinearLR: last_epoch must be a whole number"):

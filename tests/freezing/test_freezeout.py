@@ -307,9 +307,9 @@ def test_groups_of_an_optimizer_can_be_split() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"t0": 0.0}, "t0 must be above 0"),
-        ({"t0": 1.5}, "t0 must be above 0"),
-        ({"t0": True}, "t0 must be above 0"),
+        ({"t0": 0.0}, "t0, a share of the budget, must be a number above 0"),
+        ({"t0": 1.5}, "t0, a share of the budget, must be a number above 0"),
+        ({"t0": True}, "t0, a share of the budget, must be a number above 0"),
         ({"how": "quartic"}, "how must be 'linear', 'squared', 'cubic'"),
         ({"shape": lehr.Cosine().between(0.1)}, "shape must be a schedule from 1 to 0"),
         ({"shape": lehr.Triangular(2)}, "shape must be a schedule from 1 to 0"),

@@ -136,5 +136,5 @@ def test_time_stands_still_between_agreements() -> None:
 
 @pytest.mark.parametrize("every", [0, 1.5, True])
 def test_agreeing_every_so_many_updates_takes_a_whole_number(every: object) -> None:
-    with pytest.raises(ValueError, match="agree_every must be a whole number of updates"):
+    with pytest.raises(ValueError, match="agree_every must be a whole number"):
         made(Watch(), agree_every=every)  # type: ignore[arg-type]

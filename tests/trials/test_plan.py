@@ -72,7 +72,7 @@ def test_the_first_updates_are_not_timed() -> None:
 
 
 def test_bad_use_is_told() -> None:
-    with pytest.raises(ValueError, match="steps must be a whole number of updates, at least 2"):
+    with pytest.raises(ValueError, match="steps must be a whole number, at least 2"):
         lehr.plan(Steps(0.1).training, lehr.Budget(seconds=1), steps=1)
     with pytest.raises(TypeError, match=r"training must be a lehr\.Training"):
         lehr.plan(lambda: None, lehr.Budget(seconds=1))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lehr._numbers import whole
+from lehr._numbers import whole_argument
 from lehr.autopilot.autopilot import Autopilot
 from lehr.autopilot.display import Display, display
 from lehr.autopilot.rate_choice import RateChoice
@@ -95,8 +95,7 @@ def fit(
     True
     """
     check_training("fit", training)
-    if whole(log_every, 1) is None:
-        raise ValueError(f"fit: log_every must be a whole number of updates, at least 1; got {log_every!r}")
+    log_every = whole_argument("fit: log_every", log_every)
     if checkpoints is not None and ranks.several():
         raise ValueError(
             "fit: checkpoints cannot be used with several processes, which would write into one folder; save "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lehr._numbers import plain
+from lehr._numbers import plain, shown
 from lehr.autopilot.rate_choice import RateChoice
 from lehr.autopilot.search import RateSearch, with_end
 from lehr.budget import Budget
@@ -79,6 +79,7 @@ def check_search(who: str, search: Any) -> float:
     share = plain(search)
     if share is None or not 0.0 < share <= 0.5:
         raise ValueError(
-            f"{who}: search is the share of the budget that trials may take, above 0 and at most 0.5; got {search!r}"
+            f"{who}: search is the share of the budget that trials may take, above 0 and at most 0.5; got "
+            f"{shown(search)}"
         )
     return share

@@ -9,7 +9,7 @@ from collections.abc import Sized
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from lehr._numbers import LARGEST, SMALLEST, plain, shown, whole
+from lehr._numbers import LARGEST, SMALLEST, plain, shown, whole_argument
 
 Unit = Literal["steps", "epochs", "samples", "tokens", "seconds"]
 
@@ -150,9 +150,7 @@ class Budget:
         """
         together = 1
         for name, value in (("accumulate", accumulate), ("ranks", ranks)):
-            if (number := whole(value, 1)) is None:
-                raise ValueError(f"Budget.over: {name} must be a whole number, at least 1; got {shown(value)}")
-            together *= number
+            together *= whole_argument(f"Budget.over: {name}", value)
         try:
             length = len(batches)
         except TypeError:  # also of a loader, if its data are a stream

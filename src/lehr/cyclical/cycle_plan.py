@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch.optim import Optimizer
 
-from lehr._numbers import whole
+from lehr._numbers import COUNTLESS, SMALLEST, number_argument, real, shown, whole_argument
 from lehr.budget import Budget
 from lehr.cyclical.cyclic_lr import CyclicLR, CyclicPolicy
 from lehr.scheduler.scheduler import Scheduler
@@ -83,18 +83,18 @@ def plan_cycles(
     4 cycles of 2 x 2,500 updates between 0.0025 and 0.01: 20,000 updates, 0 left over
     """
     if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise ValueError(f"plan_cycles: bounds must be base_lr and max_lr; got {bounds!r}")
-    low, high = bounds
+        raise ValueError(f"plan_cycles: bounds must be base_lr and max_lr; got {shown(bounds)}")
+    numbers = [real(bound) for bound in bounds]
+    low, high = (math.nan if number is None else number for number in numbers)
     if not 0.0 <= low < high < math.inf:
-        raise ValueError(f"plan_cycles: bounds must be base_lr and max_lr, with 0 <= base_lr < max_lr; got {bounds!r}")
-    if cycles is not None and whole(cycles, 1) is None:
-        raise ValueError(f"plan_cycles: cycles must be a whole number, at least 1; got {cycles!r}")
-    if not 0.0 < epochs < math.inf or not 0 < steps_per_epoch < math.inf:
         raise ValueError(
-            f"plan_cycles: epochs and steps_per_epoch must be above 0; got {epochs!r} and {steps_per_epoch!r}"
+            f"plan_cycles: bounds must be base_lr and max_lr, with 0 <= base_lr < max_lr; got {shown(bounds)}"
         )
+    epochs = number_argument("plan_cycles: epochs", epochs, SMALLEST, COUNTLESS)
+    steps_per_epoch = whole_argument("plan_cycles: steps_per_epoch", steps_per_epoch)
     if cycles is None:
         cycles = max(math.ceil(epochs / 20.0), 4 if epochs >= 16.0 else 3)
+    cycles = whole_argument("plan_cycles: cycles", cycles)
     total = int(epochs * steps_per_epoch + 1e-9)
     step_size = total // (2 * cycles)
     if step_size < 1:

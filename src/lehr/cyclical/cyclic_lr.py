@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer
 
-from lehr._numbers import floats, real
+from lehr._numbers import SMALLEST, floats, number_argument, real, shown, whole_argument
 from lehr.budget import Budget
 from lehr.scheduler.param_groups import set_base_rates
 from lehr.scheduler.scheduler import Scheduler
@@ -72,15 +72,14 @@ def CyclicLR(  # noqa: N802 - as published
     """
     lows, highs = _each("base_lr", base_lr, optimizer), _each("max_lr", max_lr, optimizer)
     if not all(0.0 <= low < high < math.inf for low, high in zip(lows, highs, strict=True)):
-        raise ValueError(f"CyclicLR: max_lr must be above base_lr, and base_lr at least 0; got {base_lr!r}, {max_lr!r}")
-    for name, value in (("step_size", step_size), ("cycles", 1 if cycles is None else cycles)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"CyclicLR: {name} must be a whole number, at least 1; got {value!r}")
+        raise ValueError(
+            f"CyclicLR: max_lr must be above base_lr, and base_lr at least 0; got {shown(base_lr)}, {shown(max_lr)}"
+        )
+    step_size = whole_argument("CyclicLR: step_size", step_size)
+    count = 1 if cycles is None else whole_argument("CyclicLR: cycles", cycles)
     if policy not in get_args(CyclicPolicy):
         raise ValueError(f"CyclicLR: policy must be one of {', '.join(get_args(CyclicPolicy))}; got {policy!r}")
-    if not 0.0 < gamma <= 1.0:
-        raise ValueError(f"CyclicLR: gamma must be above 0 and at most 1; got {gamma!r}")
-    count = cycles or 1
+    gamma = number_argument("CyclicLR: gamma", gamma, SMALLEST, 1.0)
     end = gamma ** (2 * step_size * count)
     if not end and policy.startswith("exp_range"):
         raise ValueError(f"CyclicLR: gamma={gamma!r} leaves nothing of the rate after {2 * step_size * count:,} calls")
@@ -123,7 +122,7 @@ def _each(name: str, value: Any, optimizer: Optimizer) -> list[float]:
         return [alone] * groups
     numbers = floats(value)
     if numbers is None:
-        raise ValueError(f"CyclicLR: {name} must be a number, or one for each parameter group; got {value!r}")
+        raise ValueError(f"CyclicLR: {name} must be a number, or one for each parameter group; got {shown(value)}")
     if len(numbers) != groups:
         what = "rates" if name.endswith("lr") else "values"
         raise ValueError(f"CyclicLR: {name} has {len(numbers)} {what} for {groups} parameter groups")

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from lehr._numbers import SMALLEST, number_argument, whole_argument
 from lehr.freezing.data_parallel import check_for_plain_ddp
 from lehr.freezing.freeze import freeze, has_slipped, thaw
 from lehr.freezing.layers import Layer, Layers
@@ -87,7 +88,10 @@ class FreezeOut(Policy):
         max_events: int | None = None,
     ) -> None:
         shape = Cosine() if shape is None else shape
-        _check(layers, t0, how, shape, max_events)
+        _check(layers, how, shape)
+        t0 = number_argument("FreezeOut: t0, a share of the budget,", t0, SMALLEST, 1.0)
+        if max_events is not None:
+            max_events = whole_argument("FreezeOut: max_events", max_events)
         self.layers = layers
         self.t0 = t0
         self.how = how
@@ -280,17 +284,13 @@ def _in_events(moments: Sequence[float], most: int | None) -> tuple[float, ...]:
     return tuple(moments[next(last for last in last_of if last >= index)] for index in range(len(moments)))
 
 
-def _check(layers: Any, t0: Any, how: Any, shape: Any, max_events: Any) -> None:
+def _check(layers: Any, how: Any, shape: Any) -> None:
     if not isinstance(layers, Layers):
         raise TypeError(f"FreezeOut: layers must come from lehr.layers_of(model, example_input); got {layers!r}")
-    if isinstance(t0, bool) or not isinstance(t0, float | int) or not 0.0 < t0 <= 1.0:
-        raise ValueError(f"FreezeOut: t0 must be above 0 and at most 1, a share of the budget; got {t0!r}")
     if how not in HOW:
         raise ValueError(f"FreezeOut: how must be {', '.join(map(repr, HOW))}; got {how!r}")
     if not isinstance(shape, Schedule) or abs(shape(0.0) - 1.0) > 1e-9 or shape(1.0) != 0.0:
         raise ValueError(f"FreezeOut: shape must be a schedule from 1 to 0, where layers freeze; got {shape!r}")
-    if max_events is not None and (isinstance(max_events, bool) or not isinstance(max_events, int) or max_events < 1):
-        raise ValueError(f"FreezeOut: max_events must be a whole number, at least 1; got {max_events!r}")
 
 
 def _watchable(layers: Layers, layer: Layer) -> list[nn.Module]:

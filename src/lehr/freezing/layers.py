@@ -9,6 +9,7 @@ from typing import Any, Final, overload
 
 from torch import nn
 
+from lehr._numbers import whole_argument
 from lehr.freezing.sharding import refuse_flat_parameters
 from lehr.freezing.trace import NEVER, Trace, trace
 from lehr.freezing.units import Named, at_depth, blocks, is_block, is_compiled, is_small, select, unwrap
@@ -174,9 +175,7 @@ def layers_of(
 def _units(model: nn.Module, depth: int | None) -> list[Named]:
     if depth is None:
         return blocks(model)
-    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
-        raise ValueError(f"layers_of: depth must be a whole number, at least 1; got {depth!r}")
-    return at_depth(model, depth)
+    return at_depth(model, whole_argument("layers_of: depth", depth))
 
 
 def _merge(groups: list[list[Named]]) -> list[list[Named]]:

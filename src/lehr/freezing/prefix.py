@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lehr._numbers import whole_argument
 from lehr.freezing.modes import is_still
 
 
@@ -37,10 +38,8 @@ class FrozenPrefix(nn.Module):
         super().__init__()
         if not isinstance(model, nn.Sequential):
             raise TypeError(f"FrozenPrefix: model must be an nn.Sequential; got {type(model).__name__}")
-        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-            raise ValueError(f"FrozenPrefix: samples must be a whole number, at least 1; got {samples!r}")
         self.model = model
-        self.samples = samples
+        self.samples = samples = whole_argument("FrozenPrefix: samples", samples)
         self.reused = 0
         self._of: tuple[int, ...] = ()
         self._known = torch.zeros(samples, dtype=torch.bool)

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Final
 
+from lehr._numbers import LARGEST, SMALLEST, number_argument, real, shown, whole_argument
 from lehr.lab.budgets import by_budget
 from lehr.lab.claims import Claim
 from lehr.lab.loop import Trainable
@@ -111,20 +112,16 @@ class Comparison:
         if len(set(names)) < len(names):
             raise ValueError(f"Comparison: methods has {next(n for n in names if names.count(n) > 1)} twice")
         _check_claims(self.claims, names)
-        for name, rates in (("lr_grid", self.lr_grid), ("lr", () if self.lr is None else (self.lr,))):
-            for rate in rates:
-                if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0.0 < rate < math.inf:
-                    raise ValueError(f"Comparison: {name} must be above 0 and finite; got {rate!r}")
+        if self.lr is not None:
+            object.__setattr__(self, "lr", _rate("lr", self.lr))
+        object.__setattr__(self, "lr_grid", tuple(_rate("lr_grid", rate) for rate in self.lr_grid))
         if self.lr is not None and self.lr_grid:
             raise ValueError("Comparison: lr and lr_grid exclude each other")
+        for name in ("seeds", "search_seeds"):
+            object.__setattr__(self, name, whole_argument(f"Comparison: {name}", getattr(self, name)))
+        object.__setattr__(self, "shares", tuple(_share(share, seeds) for share, seeds in self.shares))
         counts = {"seeds": self.seeds, "search_seeds": self.search_seeds}
-        for share, seeds in self.shares:
-            if not 0.0 < share < 1.0:
-                raise ValueError(f"Comparison: shares must be above 0 and below 1; got {share!r}")
-            counts[f"the seeds of the share {share:g}"] = seeds
-        for name, count in counts.items():
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise ValueError(f"Comparison: {name} must be a whole number above 0; got {count!r}")
+        counts |= {f"the seeds of the share {share:g}": seeds for share, seeds in self.shares}
         if self.runs > MOST_RUNS:
             largest = max(counts, key=lambda name: counts[name])
             raise ValueError(
@@ -171,6 +168,17 @@ class Comparison:
             if seed < seeds
             for method in self.methods
         ]
+
+
+def _rate(name: str, given: object) -> float:
+    return number_argument(f"Comparison: {name}", given, SMALLEST, LARGEST)
+
+
+def _share(share: object, seeds: object) -> tuple[float, int]:
+    number = real(share)
+    if number is None or not 0.0 < number < 1.0:
+        raise ValueError(f"Comparison: shares must be above 0 and below 1; got {shown(share)}")
+    return number, whole_argument(f"Comparison: seeds of the share {number:g}", seeds)
 
 
 def _check_claims(claims: Sequence[Claim], names: Sequence[str]) -> None:

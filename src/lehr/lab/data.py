@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lehr._numbers import MOST_SEEDS, whole_argument
+
 Pairs = tuple[Tensor, Tensor]
 
 
@@ -57,7 +59,8 @@ def split(inputs: Tensor, targets: Tensor, *, validation: int, test: int, seed: 
         seed: of the order.
 
     Raises:
-        ValueError: if inputs and targets differ in number, or nothing would be left to train on.
+        ValueError: if a number is out of range, inputs and targets differ in number, or nothing would be left to train
+            on.
 
     >>> data = split(torch.arange(10), torch.arange(10), validation=2, test=3)
     >>> len(data.train[0]), len(data.validation[0]), len(data.test[0])
@@ -65,10 +68,12 @@ def split(inputs: Tensor, targets: Tensor, *, validation: int, test: int, seed: 
     """
     if len(inputs) != len(targets):
         raise ValueError(f"split: there are {len(inputs)} inputs, but {len(targets)} targets")
+    validation, test = whole_argument("split: validation", validation), whole_argument("split: test", test)
     if validation + test >= len(inputs):
         raise ValueError(
             f"split: validation={validation} and test={test} leave nothing of {len(inputs)} examples to train on"
         )
+    seed = whole_argument("split: seed", seed, 0, MOST_SEEDS)
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
     ends = (test, test + validation)
     parts = (order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :])

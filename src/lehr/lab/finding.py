@@ -7,8 +7,10 @@ import warnings
 from typing import Literal
 
 import lehr
+from lehr._numbers import whole_argument
 from lehr.lab.loop import Loop, Trainable
 from lehr.lab.placement import AUTO, Placement
+from lehr.lab.seeds import LAST_SEED
 
 
 def find(
@@ -42,6 +44,8 @@ def find(
     >>> lab.find(lab.load_task("digits"), steps=100).ending
     'diverged'
     """
+    seed = whole_argument("find: seed", seed, 0, LAST_SEED)
+    evaluate_every = whole_argument("find: evaluate_every", evaluate_every, 0)
     workload = task.workload()
     loop = workload.loop(seed, workload.placed(placement), measures=True)
     return lehr.range_test(

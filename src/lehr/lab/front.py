@@ -8,6 +8,7 @@ from inspect import unwrap
 from pathlib import Path
 from types import FunctionType
 
+from lehr._numbers import floats, shown, whole_argument
 from lehr.lab.claims import Claim
 from lehr.lab.comparison import Comparison
 from lehr.lab.failures import told
@@ -88,7 +89,8 @@ def compare(
     (['Constant()', 'linear'], 4)
     """
     places = devices(device if isinstance(device, str) else ",".join(device))
-    rates = tuple(sorted({float(rate) for rate in lr_grid}))
+    rates, parts = _numbers("lr_grid", lr_grid), _numbers("shares", shares)
+    processes_per_run = whole_argument("processes_per_run", processes_per_run)
     comparison = Comparison(
         task=_task(task, elsewhere(processes, processes_per_run, on)),
         methods=load_methods(methods),
@@ -97,17 +99,19 @@ def compare(
         lr_grid=rates,
         lr=lr,
         data=data,
-        shares=tuple((share, seeds) for share in sorted(set(shares))),
+        shares=tuple((share, seeds) for share in parts),
         search_seeds=search_seeds,
         claims=tuple(claim if isinstance(claim, Claim) else Claim.parse(claim) for claim in claims),
     )
     names = [method.name for method in comparison.methods]
     arguments: list[tuple[str, object, object]] = [  # name, value, usual value
-        ("methods", names, None), ("budget", budget, ""), ("seeds", seeds, None), ("lr_grid", rates, ()),
-        ("lr", lr, None), ("shares", tuple(shares), ()), ("search_seeds", search_seeds, 1),
-        ("claims", [str(claim) for claim in claims], []), ("evaluations", evaluations, 20),
+        ("methods", names, None), ("budget", budget, ""), ("seeds", comparison.seeds, None),
+        ("lr_grid", rates, ()), ("lr", comparison.lr, None), ("shares", parts, ()),
+        ("search_seeds", comparison.search_seeds, 1), ("claims", [str(claim) for claim in claims], []),
+        ("evaluations", comparison.settings.evaluations, 20),
         ("device", ",".join(places), "auto"), ("precision", precision, "fp32"),
-        ("compile", compile, False), ("accumulate", accumulate, 1), ("processes_per_run", processes_per_run, 1),
+        ("compile", compile, False), ("accumulate", comparison.settings.placement.accumulate, 1),
+        ("processes_per_run", processes_per_run, 1),
         ("data", data, None),
     ]  # fmt: skip
     said = ", ".join(f"{name}={value!r}" for name, value, usual in arguments if value != usual)
@@ -124,6 +128,14 @@ def compare(
     found = made(Path(out))
     write_report(Path(out))
     return found
+
+
+def _numbers(name: str, given: object) -> tuple[float, ...]:
+    """Those of a list, each once, from the smallest on."""
+    numbers = floats(given)
+    if numbers is None:
+        raise ValueError(f"{name} must be a list of numbers; got {shown(given)}")
+    return tuple(sorted(set(numbers)))
 
 
 def _task(given: Trainable | str | Callable[[], Trainable], what: str) -> Trainable | str:

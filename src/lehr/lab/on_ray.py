@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import platform
@@ -19,6 +18,7 @@ from typing import Any, Final
 import torch
 
 import lehr
+from lehr._numbers import COUNTLESS, number_argument
 from lehr.lab.comparison import Job
 from lehr.lab.failures import told
 from lehr.lab.files import write_text
@@ -59,9 +59,8 @@ class RayCluster:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
-        given = self.gpus
-        if isinstance(given, bool) or not isinstance(given, int | float) or not 0.0 <= given < math.inf:
-            raise ValueError(f"RayCluster: gpus must be at least 0; got {given!r}")
+        given = number_argument("RayCluster: gpus", self.gpus, 0.0, COUNTLESS)
+        object.__setattr__(self, "gpus", given)
         if given > 1.0 and given != int(given):
             raise ValueError(f"RayCluster: gpus must be a share of one GPU or a whole number; got {given!r}")
 

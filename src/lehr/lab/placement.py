@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 import torch
 
 import lehr
+from lehr._numbers import whole_argument
 from lehr.lab.reader import Within
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -51,8 +52,7 @@ class Placement:
         if not isinstance(self.compile, bool):
             raise ValueError(f"compile must be True or False; got {self.compile!r}")
         for name, value in (("accumulate", self.accumulate), ("ranks", self.ranks)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number above 0; got {value!r}")
+            object.__setattr__(self, name, whole_argument(name, value))
 
     @property
     def at(self) -> torch.device:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import lehr
+from lehr._numbers import LARGEST, SMALLEST, number_argument, whole_argument
 from lehr.lab.course import course
 from lehr.lab.loop import Loop, Score, Trainable, Workload
 from lehr.lab.methods import Method
 from lehr.lab.placement import AUTO, Placement
 from lehr.lab.reader import Count, Positive, Share
+from lehr.lab.seeds import LAST_SEED
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not isinstance(self.budget, str):
             raise ValueError(f"Settings: budget must be a text such as '10ep' or '500steps'; got {self.budget!r}")
-        if isinstance(self.evaluations, bool) or not isinstance(self.evaluations, int) or self.evaluations < 1:
-            raise ValueError(f"Settings: evaluations must be a whole number above 0; got {self.evaluations!r}")
+        object.__setattr__(self, "evaluations", whole_argument("Settings: evaluations", self.evaluations))
         if not isinstance(self.placement, Placement):
             raise TypeError(f"Settings: placement must be a lehr.lab.Placement; got {self.placement!r}")
 
@@ -145,11 +146,17 @@ def train(
         look_at_test: whether to evaluate on the test set at the end.
         report: told the progress now and then.
 
+    Raises:
+        ValueError: if `seed`, `lr` or `share` is out of range.
+
     >>> from lehr import lab
     >>> run = lab.train(lab.load_task("digits"), lab.METHODS["linear"], lab.Settings("20steps"), seed=0)
     >>> run.updates, run.diverged_at
     (20, None)
     """
+    seed = whole_argument("train: seed", seed, 0, LAST_SEED)
+    share = number_argument("train: share", share, SMALLEST, LARGEST)
+    lr = None if lr is None else number_argument("train: lr", lr, SMALLEST, LARGEST)
     workload = task.workload()
     settings = settings.for_task(workload)
     loop = workload.loop(seed, settings.placement)

@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
+LAST_SEED: Final = 2**32 - 1
+"""The largest seed that NumPy takes."""
+
 
 def seed_everything(seed: int) -> None:
     """Seed torch, Python and NumPy: initial weights may come from any of them."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from lehr._numbers import whole_argument
 from lehr.lab.comparison import Comparison, Job, choose_rates, results
 from lehr.lab.failures import told
 from lehr.lab.files import write_text
@@ -61,23 +62,15 @@ def run_comparison(
         OSError: if `out` cannot be written.
     """
     given = task if task is not None else None if isinstance(comparison.task, str) else comparison.task
-    _check("processes", processes, MOST_PROCESSES)
-    _check("threads", threads, MOST_THREADS)
+    processes = None if processes is None else whole_argument("processes", processes, most=MOST_PROCESSES)
+    threads = whole_argument("threads", threads, most=MOST_THREADS)
     ranks = comparison.settings.placement.ranks
     if given is not None and (what := elsewhere(processes, ranks, on)):
         raise ValueError(
             f"{what} needs a task that other processes can find, a name such as 'mine.py:make_task'; "
             f"leave {what.partition('=')[0]} out, and the object is trained in this process"
         )
-    if len(places) > 1 and on is not None:
-        raise ValueError(
-            f"device={', '.join(places)} is for processes of this machine; on Ray give one kind, such as cuda, and the "
-            "cluster gpus"
-        )
-    if ranks > 1 and on is not None:
-        raise ValueError(f"processes_per_run={ranks} is for processes of this machine; on Ray a run is one process")
-    if len(places) > 1 and processes is None and ranks == 1:
-        raise ValueError(f"device={', '.join(places)} needs processes, in which runs are made on them; give processes=")
+    _check_places(places, ranks, processes, on)
     out, name = Path(out).absolute(), _absolute(comparison.title)
     # here, before processes start: errors are told once, and caches are full
     chosen = given if given is not None else load_task(comparison.title, comparison.data)
@@ -149,6 +142,13 @@ def _absolute(name: str) -> str:
     return name if file is None else with_file(name, file.absolute())
 
 
-def _check(name: str, value: int | None, most: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most):
-        raise ValueError(f"{name} must be a whole number from 1 to {most:,}; got {value!r}")
+def _check_places(places: Sequence[str], ranks: int, processes: int | None, on: RayCluster | None) -> None:
+    devices = f"device={', '.join(places)}"
+    if len(places) > 1 and on is not None:
+        raise ValueError(
+            f"{devices} is for processes of this machine; on Ray give one kind, such as cuda, and the cluster gpus"
+        )
+    if ranks > 1 and on is not None:
+        raise ValueError(f"processes_per_run={ranks} is for processes of this machine; on Ray a run is one process")
+    if len(places) > 1 and processes is None and ranks == 1:
+        raise ValueError(f"{devices} needs processes, in which runs are made on them; give processes=")

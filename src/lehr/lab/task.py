@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
+from lehr._numbers import SMALLEST, number_argument, whole_argument
 from lehr.lab.data import Data
 from lehr.lab.metric import ACCURACY, Criterion, Metric, as_metric
 from lehr.lab.tensors import TensorWorkload
@@ -43,8 +45,10 @@ class Task:
     about: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.batch_size, bool) or not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ValueError(f"Task: batch_size must be a whole number above 0; got {self.batch_size!r}")
+        object.__setattr__(self, "batch_size", whole_argument("Task: batch_size", self.batch_size))
+        if self.clip_norm is not None:
+            norm = number_argument("Task: clip_norm", self.clip_norm, SMALLEST, math.inf)
+            object.__setattr__(self, "clip_norm", norm)
         for name in ("model", "loss", "optimizer"):
             if not callable(getattr(self, name)):
                 raise TypeError(f"Task: {name} must be a function; got {getattr(self, name)!r}")

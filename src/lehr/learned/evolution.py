@@ -25,8 +25,8 @@ from lehr._numbers import (
     shown,
     whole_argument,
 )
-from lehr.learned.network import FARTHEST, BudgetNetwork
-from lehr.learned.schedule import WIDEST, LearnedSchedule
+from lehr.learned.network import FARTHEST, WIDEST, BudgetNetwork
+from lehr.learned.schedule import LearnedSchedule
 from lehr.state import Checkpoints, RandomState
 from lehr.state.learners import read_adam
 from lehr.state.reading import Fields

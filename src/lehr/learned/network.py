@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lehr._numbers import whole_argument
+
 WINDOWS: Final = (0.01, 0.05, 0.2)
 """Over which shares of the budget the logarithm of the loss is averaged."""
 
@@ -21,6 +23,9 @@ FARTHEST: Final = 7.0
 """How far it may go from the optimizer's own rate, either way."""
 
 SIGNALS: Final = 10
+
+WIDEST: Final = 4_096
+"""No network is wider."""
 
 
 class Memory(NamedTuple):
@@ -65,9 +70,7 @@ class BudgetNetwork(nn.Module):
 
     def __init__(self, hidden: int = 16) -> None:
         super().__init__()
-        if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 1:
-            raise ValueError(f"BudgetNetwork: hidden must be a whole number, at least 1; got {hidden!r}")
-        self.hidden = hidden
+        self.hidden = hidden = whole_argument("BudgetNetwork: hidden", hidden, 1, WIDEST)
         self.enter = nn.Linear(SIGNALS, hidden)
         self.leave = nn.Linear(hidden, 1)
         self.windows: Tensor

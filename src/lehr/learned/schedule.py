@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lehr.learned.inference import FIRST, LEVEL, PLACES, Numbers, OnNumbers, OnTensors, start
-from lehr.learned.network import FARTHEST, BudgetNetwork
+from lehr.learned.network import FARTHEST, WIDEST, BudgetNetwork
 from lehr.policy import Moment, Policy
 from lehr.state.reading import Fields
 from lehr.state.weight_files import check_fit, digest, read_weights, write_weights
@@ -22,9 +22,6 @@ PRETRAINED: Final = Path(__file__).parent / "pretrained"
 """Where the weights are that come with lehr."""
 
 KIND: Final = "learned-schedule"
-
-WIDEST: Final = 4_096
-"""No file holds a wider network."""
 
 LOG: Final = 800.0
 """No logarithm of a loss is larger."""

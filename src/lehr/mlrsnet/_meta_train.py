@@ -13,8 +13,8 @@ from lehr._numbers import FARTHEST_STEP, LARGEST, MOST_SEEDS, SMALLEST, number_a
 from lehr.mlrsnet.courses import Course, Learnable, MetaStep, MetaTraining, name_of
 from lehr.mlrsnet.gamma import PublishedGamma
 from lehr.mlrsnet.inner import Inner, InnerSGD
-from lehr.mlrsnet.network import Cell, MLRSNetwork
-from lehr.mlrsnet.policy import WIDEST, MLRSNet
+from lehr.mlrsnet.network import WIDEST, Cell, MLRSNetwork
+from lehr.mlrsnet.policy import MLRSNet
 from lehr.mlrsnet.unroll import Order
 from lehr.state import Checkpoints, RandomState
 

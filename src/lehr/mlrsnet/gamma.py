@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lehr._numbers import LARGEST, SMALLEST, number_argument, whole_argument
+
 
 @dataclass(frozen=True)
 class PublishedGamma:
@@ -37,10 +39,8 @@ class PublishedGamma:
     floor: float = 1e-3
 
     def __post_init__(self) -> None:
-        if isinstance(self.classes, bool) or not isinstance(self.classes, int) or self.classes < 2:
-            raise ValueError(f"PublishedGamma: classes must be a whole number, at least 2; got {self.classes!r}")
-        if not 0.0 < self.floor < math.inf:
-            raise ValueError(f"PublishedGamma: floor must be above 0; got {self.floor!r}")
+        object.__setattr__(self, "classes", whole_argument("PublishedGamma: classes", self.classes, 2))
+        object.__setattr__(self, "floor", number_argument("PublishedGamma: floor", self.floor, SMALLEST, LARGEST))
 
     def __call__(self, loss: float) -> float:
         """The scale at that mean training loss, above 0.

@@ -7,10 +7,15 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from lehr._numbers import whole_argument
+
 Cell = Literal["meta-test", "meta-train"]
 State = tuple[Tensor, Tensor]
 
 CELLS: Final = get_args(Cell)
+
+WIDEST: Final = 1_024
+"""No state is larger."""
 
 
 class MLRSNetwork(nn.Module):
@@ -23,7 +28,7 @@ class MLRSNetwork(nn.Module):
     the order input, forget, output, transform, and subtracts 1 from the forget gate.
 
     Args:
-        hidden: size of the state, at least 2.
+        hidden: size of the state, from 2 to 1,024.
         cell: which of the two.
 
     Source: Shu et al. 2022 (MLR-SNet), section 3.2, and the authors' code.
@@ -40,9 +45,7 @@ class MLRSNetwork(nn.Module):
         super().__init__()
         if cell not in CELLS:
             raise ValueError(f"MLRSNetwork: cell must be one of {', '.join(CELLS)}; got {cell!r}")
-        if isinstance(hidden, bool) or not isinstance(hidden, int) or hidden < 2:
-            raise ValueError(f"MLRSNetwork: hidden must be a whole number, at least 2; got {hidden!r}")
-        self.hidden = hidden
+        self.hidden = hidden = whole_argument("MLRSNetwork: hidden", hidden, 2, WIDEST)
         self.cell: Cell = cell
         self.from_input = _two_layers(1, hidden)
         self.from_state = _two_layers(hidden, hidden)

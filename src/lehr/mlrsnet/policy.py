@@ -7,7 +7,6 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,7 +14,8 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from lehr.mlrsnet.network import CELLS, Cell, MLRSNetwork, State
+from lehr._numbers import LARGEST, SMALLEST, number_argument, shown
+from lehr.mlrsnet.network import CELLS, WIDEST, Cell, MLRSNetwork, State
 from lehr.mlrsnet.published import read_published
 from lehr.policy import Moment, Policy
 from lehr.state.reading import Fields
@@ -30,9 +30,6 @@ PRETRAINED: Final = Path(__file__).parent / "pretrained"
 KIND: Final = "mlr-snet"
 MOST_NETWORKS: Final = 64
 """No file holds more."""
-
-WIDEST: Final = 1_024
-"""No file holds a larger state."""
 
 MEMORY: Final = 100.0
 """Over how many updates the loss is averaged that a new stage takes its scale from."""
@@ -86,7 +83,10 @@ class MLRSNet(Policy):
         changes_at: Sequence[float] | None = None,
         header: Mapping[str, Any] | None = None,
     ) -> None:
-        _check(networks, gamma, loss_scale)
+        _check(networks)
+        if not callable(gamma):
+            gamma = number_argument("MLRSNet: gamma, where it is no function,", gamma, SMALLEST, LARGEST)
+        loss_scale = number_argument("MLRSNet: loss_scale", loss_scale, SMALLEST, LARGEST)
         _check_stages(len(networks), stage_loss, changes_at)
         self.networks = tuple(network.requires_grad_(False) for network in networks)
         self.gamma = gamma
@@ -377,16 +377,8 @@ def _check_stages(networks: int, stage_loss: Any, changes_at: Any) -> None:
         )
 
 
-def _check(networks: Sequence[Any], gamma: Any, loss_scale: Any) -> None:
+def _check(networks: Sequence[Any]) -> None:
     if not networks or not all(isinstance(network, MLRSNetwork) for network in networks):
-        raise ValueError(f"MLRSNet: give one MLRSNetwork or more; got {networks!r}")
+        raise ValueError(f"MLRSNet: give one MLRSNetwork or more; got {shown(networks)}")
     if len({(network.hidden, network.cell) for network in networks}) > 1:
         raise ValueError("MLRSNet: all networks must have the same cell and hidden size, since the state goes on")
-    if not callable(gamma) and not _positive(gamma):
-        raise ValueError(f"MLRSNet: gamma must be above 0, or a function of the mean loss; got {gamma!r}")
-    if not _positive(loss_scale):
-        raise ValueError(f"MLRSNet: loss_scale must be above 0; got {loss_scale!r}")
-
-
-def _positive(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and 0.0 < value < 1e300  # type: ignore[operator]

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lehr._numbers import LARGEST, real, shown, whole
+from lehr._numbers import LARGEST, real, shown, whole_argument
 from lehr.budget import Budget
 from lehr.policy import Policy, as_policy
 from lehr.scheduler.param_groups import Factors
@@ -71,8 +71,7 @@ def check_arguments(budget: Any, count: Any, agree_every: Any, now: Any, also: A
         )
     if count not in ("updates", "calls"):
         raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {count!r}")
-    if whole(agree_every, 1) is None:
-        raise ValueError(f"Scheduler: agree_every must be a whole number of updates, at least 1; got {agree_every!r}")
+    whole_argument("Scheduler: agree_every", agree_every)
     if not callable(now):
         raise TypeError(
             f"Scheduler: now must be a function that gives seconds, such as time.monotonic; got {shown(now)}"

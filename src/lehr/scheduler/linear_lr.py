@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from torch.optim import Optimizer
 
+from lehr._numbers import LARGEST, SMALLEST, number_argument, whole_argument
 from lehr.budget import Budget
 from lehr.scheduler.scheduler import Scheduler
 from lehr.schedules import Linear
@@ -36,16 +35,14 @@ def LinearLR(optimizer: Optimizer, T: float, last_epoch: int = -1) -> Scheduler:
     >>> optimizer.step(); scheduler.step(); scheduler.get_last_lr()
     [0.75]
     """
-    if isinstance(T, bool) or not isinstance(T, int | float) or not 0.0 < T < math.inf:
-        raise ValueError(f"LinearLR: T must be a number of calls, above 0; got {T!r}")
-    if isinstance(last_epoch, bool) or not isinstance(last_epoch, int) or last_epoch < -1:
-        raise ValueError(f"LinearLR: last_epoch must be a whole number, at least -1; got {last_epoch!r}")
+    calls = number_argument("LinearLR: T, the calls of step(),", T, SMALLEST, LARGEST)
+    last_epoch = whole_argument("LinearLR: last_epoch", last_epoch, -1)
     if last_epoch > -1 and any("initial_lr" not in group for group in optimizer.param_groups):
         raise ValueError(
             "LinearLR: last_epoch goes on with a run, for which every parameter group needs its 'initial_lr'; load the "
             "optimizer's checkpoint first"
         )
-    scheduler = Scheduler(optimizer, Linear(), Budget(steps=T), count="calls")
+    scheduler = Scheduler(optimizer, Linear(), Budget(steps=calls), count="calls")
     if last_epoch > -1:
         scheduler.clock.tick(last_epoch + 1)
         scheduler.rebudget(scheduler.budget, how="jump")

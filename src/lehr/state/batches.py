@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from lehr._numbers import whole_argument
 from lehr.state.generators import try_numbers
 from lehr.state.nested import Restore
 from lehr.state.random_state import RandomNumbers
@@ -119,9 +120,10 @@ class Batches(Generic[T]):
         """Draw so many batches and leave them be.
 
         Raises:
+            ValueError: if `count` is no whole number, or below 0.
             StopIteration: if there are fewer.
         """
-        for _ in range(count):
+        for _ in range(whole_argument("Batches.skip: count", count, 0)):
             next(self)
 
     @property

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import torch
 
+from lehr._numbers import whole_argument
 from lehr.state import saved_tensors
 from lehr.state.files import SUFFIX, move, new_file
 from lehr.state.loading import all_or_nothing, load_part
@@ -70,8 +71,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, keep: int = 2, **parts: Stateful) -> None:
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-            raise ValueError(f"Checkpoints: keep must be a whole number, at least 1; got {keep!r}")
+        keep = whole_argument("Checkpoints: keep", keep)
         for name, part in parts.items():
             if not hasattr(part, "state_dict") or not hasattr(part, "load_state_dict"):
                 raise TypeError(
@@ -95,8 +95,7 @@ class Checkpoints:
         Raises:
             ValueError: if a part's state could not be loaded again; found out at the first save.
         """
-        if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < FARTHEST:
-            raise ValueError(f"Checkpoints.save: step must be a whole number, at least 0; got {step!r:.100}")
+        step = whole_argument("Checkpoints.save: step", step, 0, FARTHEST - 1)
         self._clean()
         with new_file(self.folder) as part:
             state = {name: part.state_dict() for name, part in self.parts.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Protocol
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import OptState
 from torch.optim import Optimizer
 
-from lehr._numbers import whole
+from lehr._numbers import LARGEST, number_argument, whole_argument
 from lehr.state.nested import Restore, copy_state
 from lehr.state.optimizers import inside
 from lehr.state.random_state import RandomNumbers
@@ -76,9 +75,9 @@ class Probe:
     """
 
     def __init__(self, training: Steps, *, batches: int = 1) -> None:
-        _check(training, batches)
+        _check(training)
         self.training = training
-        self.batches = batches
+        self.batches = whole_argument("Probe: batches", batches)
         self.forward_passes = 0
 
     def __call__(self, factor: float) -> float:
@@ -98,12 +97,12 @@ class Probe:
             batches: how many to look at; the probe's own number if not given.
 
         Raises:
-            ValueError: if `factor` is not finite, or the loss is no number.
+            ValueError: if `factor` is not finite, `batches` is no whole number above 0, or the loss is no number.
         """
-        if not math.isfinite(factor):
-            raise ValueError(f"Probe: factor must be a finite number; got {factor!r}")
+        factor = number_argument("Probe.losses: factor", factor, -LARGEST, LARGEST)
+        count = self.batches if batches is None else whole_argument("Probe.losses: batches", batches)
         with torch.no_grad(), self._undone(), self._stepped(factor):
-            losses = [self._loss() for _ in range(self.batches if batches is None else batches)]
+            losses = [self._loss() for _ in range(count)]
         return torch.stack(losses).tolist()
 
     def slope(self) -> float:
@@ -262,11 +261,9 @@ def _chunks(parameters: list[Tensor], most: int) -> Iterator[list[Tensor]]:
         yield chunk
 
 
-def _check(training: Any, batches: Any) -> None:
+def _check(training: Any) -> None:
     if not hasattr(training, "loss_ahead"):
         raise TypeError(f"Probe: training must be a lehr.Training; got {type(training).__name__}")
-    if whole(batches, 1) is None:
-        raise ValueError(f"Probe: batches must be a whole number, at least 1; got {batches!r}")
     if (reason := training.cannot_look) is not None:
         raise ValueError(f"Probe: {reason}")
     if any(map(is_joined, training.modules)):

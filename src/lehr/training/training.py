@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lehr._numbers import plain, real, shown, whole
+from lehr._numbers import SMALLEST, number_argument, real, shown, whole_argument
 from lehr.budget import Budget
 from lehr.scheduler import Scheduler
 from lehr.scheduler.drivers import rescale
@@ -93,7 +93,10 @@ class Training:
         touches: Sequence[Any] = (),
         amount: Callable[[Any], float] | None = None,
     ) -> None:
-        _check(model, loss, accumulate, clip_norm, scaler, autocast, amount)
+        _check(model, loss, scaler, autocast, amount)
+        accumulate = whole_argument("Training: accumulate", accumulate)
+        if clip_norm is not None:
+            clip_norm = number_argument("Training: clip_norm", clip_norm, SMALLEST, math.inf)
         given = _optimizers(optimizer)
         more = [loss] if isinstance(loss, nn.Module) else []
         self._sort([model, *given, *more, *touches, *([] if scaler is None else [scaler])])
@@ -525,15 +528,11 @@ def _optimizers(given: Any) -> list[Optimizer]:
     return several
 
 
-def _check(model: Any, loss: Any, accumulate: Any, clip_norm: Any, scaler: Any, autocast: Any, amount: Any) -> None:
+def _check(model: Any, loss: Any, scaler: Any, autocast: Any, amount: Any) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"Training: model must be a torch.nn.Module; got {type(model).__name__}")
     if not callable(loss):
         raise TypeError(f"Training: loss must be a function of model and batch; got {loss!r}")
-    if whole(accumulate, 1) is None:
-        raise ValueError(f"Training: accumulate must be a whole number of batches, at least 1; got {accumulate!r}")
-    if clip_norm is not None and not (plain(clip_norm) or 0.0) > 0.0:
-        raise ValueError(f"Training: clip_norm must be a number above 0, or None; got {clip_norm!r}")
     if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
         raise TypeError(f"Training: scaler must be a torch.amp.GradScaler; got {type(scaler).__name__}")
     if autocast is not None and not isinstance(autocast, torch.dtype):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from lehr._numbers import whole
+from lehr._numbers import whole_argument
 from lehr.budget import Budget
 from lehr.training import Training
 from lehr.training.training import check_training
@@ -131,9 +131,7 @@ def plan(
     True
     """
     check_training("plan", training)
-    for name, value, least in (("steps", steps, 2), ("warmup", warmup, 0)):
-        if whole(value, least) is None:
-            raise ValueError(f"plan: {name} must be a whole number of updates, at least {least}; got {value!r}")
+    steps, warmup = whole_argument("plan: steps", steps, 2), whole_argument("plan: warmup", warmup, 0)
     budget = training.budget(budget)
     if budget.endless:
         raise ValueError("plan: budget has no end, so there is nothing to plan")

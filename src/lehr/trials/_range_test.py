@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from torch import Tensor
 
-from lehr._numbers import real, shown, whole
+from lehr._numbers import real, shown, whole_argument
 from lehr.scheduler import ranks
 from lehr.scheduler.last_words import telling
 from lehr.training import Training
@@ -77,7 +77,8 @@ def range_test(
     """
     check_training("range_test", training)
     low, high, diverge = _number_of("low", low), _number_of("high", high), _number_of("diverge", diverge)
-    steps, evaluate_every = _whole("steps", steps, 2), _whole("evaluate_every", evaluate_every, 1)
+    steps = whole_argument("range_test: steps", steps, 2)
+    evaluate_every = whole_argument("range_test: evaluate_every", evaluate_every)
     if not 0.0 < low < high < math.inf:
         raise ValueError(f"range_test: low must be above 0 and high above low; got low={low!r}, high={high!r}")
     if mode not in ("exp", "linear"):
@@ -174,11 +175,4 @@ def _number_of(name: str, value: Any) -> float:
     number = real(value)
     if number is None or math.isnan(number):
         raise ValueError(f"range_test: {name} must be a number; got {shown(value)}")
-    return number
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    number = whole(value, least)
-    if number is None:
-        raise ValueError(f"range_test: {name} must be a whole number, at least {least}; got {value!r}")
     return number

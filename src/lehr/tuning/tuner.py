@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final, cast, get_args
 
-from lehr._numbers import plain
+from lehr._numbers import plain, shown
 from lehr.policy import Decision, Moment, Policy, Recovery
 from lehr.policy.decision import What
 from lehr.schedules import Linear, Schedule
@@ -177,16 +177,16 @@ def _or_none(fields: Fields, name: str) -> float | None:
 def _number(name: str, value: Any) -> float:
     number = plain(value)
     if number is None:
-        raise ValueError(f"LRTuner: {name} must be a number; got {value!r}")
+        raise ValueError(f"LRTuner: {name} must be a number; got {shown(value)}")
     return number
 
 
 def _check(explore: Any, overhead: Any, low: Any, high: Any, anneal: Any) -> None:
     if not 0.0 < explore < 1.0:
-        raise ValueError(f"LRTuner: explore is a share of the budget, above 0 and below 1; got {explore!r}")
+        raise ValueError(f"LRTuner: explore is a share of the budget, above 0 and below 1; got {shown(explore)}")
     if not overhead > 0.0:
-        raise ValueError(f"LRTuner: overhead must be above 0, such as 0.05; got {overhead!r}")
+        raise ValueError(f"LRTuner: overhead must be above 0, such as 0.05; got {shown(overhead)}")
     if not 0.0 <= low < high:
-        raise ValueError(f"LRTuner: low must be at least 0 and below high; got low={low!r}, high={high!r}")
+        raise ValueError(f"LRTuner: low must be at least 0 and below high; got {shown(low)} and {shown(high)}")
     if anneal is not None and (not isinstance(anneal, Schedule) or anneal(0.0) != 1.0):
         raise ValueError(f"LRTuner: anneal must be a schedule that starts at 1, such as Linear(); got {anneal!r}")
