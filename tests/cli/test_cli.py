@@ -128,7 +128,8 @@ def test_a_folder_of_trainings_by_options_from_a_file(
         ("- 3", "must hold options by name"), ("a: [", "is no YAML"), ("budget: {a: 1}", "must say budget as a text"),
         ("budget: " + "[" * 3_000, "is no YAML"), ("budget: " + "9" * 5_000, "is no YAML"),
         ("seeds: yes", "must say seeds"), ("budget: 2020-13-45", "is no YAML"), ("compile: 3", "as true or false"),
-        ("lr-grid: 1\nlr_grid: 2", "says an option twice"), ("#" * 100_001, "too large"),
+        ("lr-grid: 1\nlr_grid: 2", "says an option twice"), ("seeds: 1\nseeds: 2", "says seeds twice"),
+        ("#" * 100_001, "too large"),
         ("budget:\n" + BOMB, "must say budget as a text"),
     ):  # fmt: skip
         Path("compare.yaml").write_text(text)
@@ -184,7 +185,7 @@ def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
         (("compare", "--seeds", "100000000"), "a comparison has at most 100,000"),
         (("compare", "--lr-grid", "0.1", "--search-seeds", "100000000"), "a comparison has at most 100,000"),
         (("compare", "--budgets", "1%x100000000"), "a comparison has at most 100,000"),
-        (("compare", "--processes", "1000000"), "processes must be a whole number from 1 to 512"),
+        (("compare", "--processes", "1000000"), "processes must be a whole number, at least 1 and at most 512"),
         (("report", "/nowhere", "--text"), "there is no file /nowhere/results.json"),
         (("show", "Linear() + 1"), "schedules can only be multiplied"),
         (("show", "Constant(1e999)"), "Constant: value must be a finite number; got inf"),

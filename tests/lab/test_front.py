@@ -8,6 +8,7 @@ import sys
 import textwrap
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,13 +176,13 @@ def test_values_are_methods() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seeds": 0}, "seeds must be a whole number above 0; got 0"),
+        ({"seeds": 0}, "seeds must be a whole number, at least 1 .*got 0"),
         ({"seeds": 100_000_000}, "seeds=100000000 makes 100,000,000 runs; a comparison has at most 100,000"),
         ({"lr_grid": (0.1,), "search_seeds": 10**9}, "search_seeds=1000000000 makes 1,000,000,003 runs"),
         ({"shares": ((0.5, 10**9),)}, "the seeds of the share 0.5=1000000000 makes 1,000,000,003 runs"),
         ({"shares": ((1.5, 3),)}, "shares must be above 0 and below 1; got 1.5"),
-        ({"lr": -1.0}, "lr must be above 0 and finite"),
-        ({"lr_grid": (0.1, float("nan"))}, "lr_grid must be above 0 and finite"),
+        ({"lr": -1.0}, "lr must be a number above 0"),
+        ({"lr_grid": (0.1, float("nan"))}, "lr_grid must be a number above 0"),
         ({"lr": 0.1, "lr_grid": (0.1,)}, "exclude each other"),
         ({"methods": []}, "methods is empty"),
         ({"methods": lab.load_methods("linear") * 2}, "methods has linear twice"),
@@ -194,14 +195,14 @@ def test_comparisons_that_make_no_sense(arguments: dict[str, object], message: s
 
 
 def test_settings_that_make_no_sense() -> None:
-    with pytest.raises(ValueError, match="evaluations must be a whole number above 0"):
+    with pytest.raises(ValueError, match="evaluations must be a whole number, at least 1"):
         lab.Settings(evaluations=0)
     with pytest.raises(ValueError, match="budget must be a text"):
         lab.Settings(budget=10)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="task must be a name, a lehr.lab.Task or a lehr.lab.TrainingTask"):
         lab.compare(3, "linear")  # type: ignore[arg-type]
     for name in ("processes", "threads"):
-        with pytest.raises(ValueError, match=f"{name} must be a whole number from 1 to"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number, at least 1 and at most"):
             lab.compare("digits", "linear", **{name: 100_000})  # type: ignore[arg-type]
 
 
@@ -221,3 +222,23 @@ def test_progress_is_told() -> None:
     )  # fmt: skip
     assert seen[0] == (1, 0, 2)
     assert seen[-1] == (0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("methods", None), ("methods", 3), ("methods", [None]), ("claims", 3), ("claims", [None]), ("claims", ""),
+        ("device", None), ("device", ["cpu", None]), ("data", 3), ("out", object()), ("on", "auto"), ("watch", None),
+        ("budget", None), ("lr_grid", "0.1"), ("shares", 0.5),
+    ],
+)  # fmt: skip
+def test_what_makes_no_sense_is_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=name.rstrip("s")) as caught:
+        lehr.compare("digits", **{"methods": "linear", "budget": "2steps", name: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [None, 3, b"digits", ["digits"]])
+def test_a_name_is_a_text(name: Any) -> None:
+    with pytest.raises(TypeError, match="load_task: name must be a text"):
+        lab.load_task(name)

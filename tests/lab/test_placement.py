@@ -151,7 +151,7 @@ def test_processes_share_the_devices(tmp_path: Path) -> None:
         ({"device": 3.5}, "device must be auto, cpu"),
         ({"precision": "int8"}, "precision must be fp32, bf16 or fp16; got 'int8'"),
         ({"compile": 1}, "compile must be True or False; got 1"),
-        ({"accumulate": 0}, "accumulate must be a whole number above 0; got 0"),
+        ({"accumulate": 0}, "accumulate must be a whole number, at least 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import lehr
 from lab.small import data, task
@@ -192,7 +193,7 @@ def test_a_rate_of_zero_cannot_be_scaled() -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"batch_size": 0}, ValueError, "Task: batch_size must be a whole number above 0; got 0"),
+        ({"batch_size": 0}, ValueError, "Task: batch_size must be a whole number, at least 1"),
         ({"model": torch.nn.Linear(4, 2).weight}, TypeError, "Task: model must be a function"),
         ({"metric": "accuracy"}, TypeError, "Task: metric must be a lehr.lab.Metric"),
     ],
@@ -324,3 +325,14 @@ def test_the_report_tells_what_a_search_saw() -> None:
     assert "What the search tried, saw and chose" in page
     assert "Autopilot(search=0.2), seed 1: peak rate" in page
     assert page.count("Trials took") == 2
+
+
+def test_a_run_whose_updates_are_not_made_is_refused() -> None:
+    def broken(model: nn.Module) -> torch.optim.Optimizer:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer.step = lambda *_, **__: None  # type: ignore[method-assign]
+        return optimizer
+
+    task = replace(lab.load_task("digits"), optimizer=broken)
+    with pytest.warns(lehr.BudgetWarning), pytest.raises(ValueError, match="200 steps made no update of the optimizer"):
+        lab.train(task, lab.METHODS["linear"], lab.Settings("20steps"), seed=0)

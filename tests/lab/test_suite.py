@@ -102,6 +102,17 @@ def compare(
     return run_comparison(comparison, out, command="lehr compare ...", processes=processes)
 
 
+def started(command: list[str]) -> subprocess.Popen[str]:
+    """The command in a session of its own, which hears interrupts also where the tests, in the background, do not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def children(pid: int) -> list[int]:
     """The processes that this one has started."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -277,9 +288,7 @@ def test_a_second_interrupt_shows_no_traceback(mine: str, tmp_path: Path) -> Non
         sys.executable, "-m", "lehr", "compare", "--task", f"{mine}:slow", "--methods", "linear",
         "--budget", "4000steps", "--seeds", "2", "--processes", "2", "--out", str(out),
     ]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = started(command)
     deadline = time.monotonic() + 120
     while len(children(process.pid)) < 3:  # two workers, and a process of multiprocessing's own
         assert time.monotonic() < deadline
@@ -377,9 +386,7 @@ def test_stopped_in_the_middle_it_goes_on_from_there(mine: str, tmp_path: Path, 
         sys.executable, "-m", "lehr", "compare", "--task", f"{mine}:slow", "--methods", "linear,constant",
         "--budget", "60steps", "--seeds", "3", "--evaluations", "2", "--processes", "1", "--out", str(out),
     ]  # fmt: skip
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = started(command)
     deadline = time.monotonic() + 120
     while len(list(out.glob("runs/*.json"))) < 2:
         assert time.monotonic() < deadline

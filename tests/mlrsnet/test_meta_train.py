@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import lehr
+from lehr import lab
 from lehr.mlrsnet import InnerAdamW, InnerSGD, MLRSNetwork
 from lehr.mlrsnet.courses import Course
 from lehr.mlrsnet.inner import Inner
@@ -305,3 +306,18 @@ def test_training_that_diverges_starts_anew_and_then_gives_up() -> None:
         lehr.meta_train(task(), updates=2_000, every=1, gamma=1e30)
     with pytest.raises(ValueError, match="momentum"):
         InnerSGD(momentum=1.0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "error", "message"),
+    [
+        ({"loss": lambda outputs, targets: None}, ValueError, "loss of Task must return a tensor of one number"),
+        ({"loss": lambda outputs, targets: outputs.logsumexp(1)}, ValueError, "must return a tensor of one number"),
+        ({"loss": lambda outputs, targets: outputs.mean().detach()}, ValueError, "that follows from the weights"),
+        ({"model": lambda: None}, TypeError, "model of Task must return a torch.nn.Module; got NoneType"),
+        ({"model": nn.Flatten}, ValueError, "model of Task has no weights to train"),
+    ],
+)  # fmt: skip
+def test_a_task_that_cannot_be_trained_is_refused(broken: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        lehr.meta_train(replace(lab.load_task("digits"), **broken), updates=5)

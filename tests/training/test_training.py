@@ -843,3 +843,18 @@ def test_trainings_are_no_cycles() -> None:
         assert [one() for one in watched] == [None, None]
     finally:
         gc.enable()
+
+
+def test_a_run_whose_updates_are_not_made_comes_to_an_end() -> None:
+    """Where something else has taken the place of the optimizer's step, as in a test of one's own."""
+    small = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(small.parameters(), lr=0.1)
+    optimizer.step = lambda *_, **__: None  # type: ignore[method-assign]
+    training = lehr.Training(small, optimizer, [torch.ones(4, 2)], lambda model, batch: model(batch).mean())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lehr.BudgetWarning)
+        with pytest.raises(RuntimeError, match="200 steps in a row made no update"):
+            lehr.fit(training, "5steps", lehr.Linear(), progress=False)
+        scheduler = lehr.Scheduler(optimizer, lehr.Linear(), lehr.Budget(steps=5))
+        with pytest.raises(RuntimeError, match="200 steps in a row made no update"):
+            list(training.run(scheduler))

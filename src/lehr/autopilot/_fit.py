@@ -27,15 +27,13 @@ from lehr.policy import Policy
 from lehr.scheduler import Scheduler, ranks
 from lehr.schedules import Schedule
 from lehr.state import Checkpoints
+from lehr.training.idle import MOST_IDLE, check_idle
 from lehr.training.modes import same_modes
 from lehr.training.training import Training, check_training
 from lehr.training.update import OutOfData
 
 MOST: Final = 100_000
 """Losses that are remembered; of a longer run every second, fourth, ... one."""
-
-SKIPPED: Final = 200
-"""Updates that a gradient scaler may skip in a row; it has then halved its scale to nothing."""
 
 MARKS: Final = 10
 """How often a run is evaluated and saved unless told otherwise."""
@@ -82,6 +80,7 @@ def fit(
     Raises:
         ValueError: if an argument makes no sense, or the folder holds another run.
         NoSuggestion: if the autopilot finds no rate that lowers the loss.
+        RuntimeError: if no update is made any more.
 
     >>> model = torch.nn.Linear(4, 1)
     >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -157,8 +156,9 @@ def _train(
             if scheduler.updates == marked_at:
                 return "data used up"
             ending = "data used up"
-        if skipped >= SKIPPED and run.training.scaler is not None:
+        if skipped >= MOST_IDLE and run.training.scaler is not None:
             return "not finite"
+        check_idle(skipped)
         regular = not skipped and scheduler.updates % log_every == 0
         if ending is None and _stop(stops, regular=regular):
             ending = "interrupted"

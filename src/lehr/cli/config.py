@@ -48,11 +48,15 @@ def options_in(
     if path.stat().st_size > LARGEST:
         raise ValueError(f"--config: {path} is too large for a file of options ({path.stat().st_size:,} bytes)")
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        said, tree = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"--config: {path} is no YAML ({' '.join(str(error).split())})") from None
     if not isinstance(said, dict):
         raise ValueError(f"--config: {path} must hold options by name, such as 'budget: 10ep'")
+    names = [str(name.value) for name, _ in tree.value]
+    if again := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"--config: {path} says {again} twice; keep one of them")
     options = {_python(name): value for name, value in said.items()}
     if len(options) < len(said):
         raise ValueError(f"--config: {path} says an option twice, with - and with _, or as device and devices")

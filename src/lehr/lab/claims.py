@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from lehr._numbers import shown
 from lehr.lab.metric import Criterion
 from lehr.lab.results import Results
 from lehr.lab.statistics import LEVEL, MOST_PAIRS, holm, paired_test, pairs_needed, smallest_gap
@@ -35,8 +36,11 @@ class Claim:
         """The claim in a text such as "knee > linear".
 
         Raises:
-            ValueError: if the text does not say of two methods that one is ahead of the other.
+            TypeError: if it is no text.
+            ValueError: if it does not say of two methods that one is ahead of the other.
         """
+        if not isinstance(text, str):
+            raise TypeError(f'a claim is a text such as "knee > linear", or a lehr.lab.Claim; got {shown(text)}')
         better, _, worse = (part.strip() for part in text.partition(">"))
         if not better or not worse or better == worse or ">" in worse:
             raise ValueError(f'a claim names two methods, as in "knee > linear"; got {text!r}')

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from inspect import unwrap
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 from lehr._numbers import floats, shown, whole_argument
 from lehr.lab.claims import Claim
@@ -33,15 +35,15 @@ def compare(
     lr: float | None = None,
     shares: Sequence[float] = (),
     search_seeds: int = 1,
-    claims: Sequence[Claim | str] = (),
+    claims: Claim | str | Sequence[Claim | str] = (),
     evaluations: int = 20,
     device: str | Sequence[str] = "auto",
     precision: Precision = "fp32",
     compile: bool = False,  # noqa: A002 - as torch calls it
     accumulate: int = 1,
     processes_per_run: int = 1,
-    data: str | None = None,
-    out: str | Path | None = None,
+    data: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
     processes: int | None = None,
     threads: int = 1,
     on: RayCluster | None = None,
@@ -88,7 +90,9 @@ def compare(
     >>> sorted(results.names), results.total.runs
     (['Constant()', 'linear'], 4)
     """
-    places = devices(device if isinstance(device, str) else ",".join(device))
+    places = devices(",".join(_texts("device", device)))
+    _check(data, out, on, watch)
+    stated = _claims(claims)
     rates, parts = _numbers("lr_grid", lr_grid), _numbers("shares", shares)
     processes_per_run = whole_argument("processes_per_run", processes_per_run)
     comparison = Comparison(
@@ -98,21 +102,21 @@ def compare(
         seeds=seeds,
         lr_grid=rates,
         lr=lr,
-        data=data,
+        data=None if data is None else os.fspath(data),
         shares=tuple((share, seeds) for share in parts),
         search_seeds=search_seeds,
-        claims=tuple(claim if isinstance(claim, Claim) else Claim.parse(claim) for claim in claims),
+        claims=stated,
     )
     names = [method.name for method in comparison.methods]
     arguments: list[tuple[str, object, object]] = [  # name, value, usual value
         ("methods", names, None), ("budget", budget, ""), ("seeds", comparison.seeds, None),
         ("lr_grid", rates, ()), ("lr", comparison.lr, None), ("shares", parts, ()),
-        ("search_seeds", comparison.search_seeds, 1), ("claims", [str(claim) for claim in claims], []),
+        ("search_seeds", comparison.search_seeds, 1), ("claims", [str(claim) for claim in stated], []),
         ("evaluations", comparison.settings.evaluations, 20),
         ("device", ",".join(places), "auto"), ("precision", precision, "fp32"),
         ("compile", compile, False), ("accumulate", comparison.settings.placement.accumulate, 1),
         ("processes_per_run", processes_per_run, 1),
-        ("data", data, None),
+        ("data", comparison.data, None),
     ]  # fmt: skip
     said = ", ".join(f"{name}={value!r}" for name, value, usual in arguments if value != usual)
     command = f"lehr.compare({comparison.title!r}, {said})"
@@ -136,6 +140,34 @@ def _numbers(name: str, given: object) -> tuple[float, ...]:
     if numbers is None:
         raise ValueError(f"{name} must be a list of numbers; got {shown(given)}")
     return tuple(sorted(set(numbers)))
+
+
+def _texts(name: str, given: object) -> list[str]:
+    """A text alone, or a list of such."""
+    several = _several(given)
+    texts = [text for text in several if isinstance(text, str)]
+    if len(texts) < len(several):
+        raise TypeError(f"{name} must be a text or a list of such; got {shown(given)}")
+    return texts
+
+
+def _claims(given: object) -> tuple[Claim, ...]:
+    """A claim alone, or a list of such."""
+    return tuple(claim if isinstance(claim, Claim) else Claim.parse(claim) for claim in _several(given))
+
+
+def _several(given: object) -> list[Any]:
+    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+
+
+def _check(data: object, out: object, on: object, watch: object) -> None:
+    for name, folder in (("data", data), ("out", out)):
+        if folder is not None and not isinstance(folder, str | os.PathLike):
+            raise TypeError(f"{name} must name a folder, or be None; got {shown(folder)}")
+    if on is not None and not isinstance(on, RayCluster):
+        raise TypeError(f"on must be a lehr.lab.RayCluster, or None for this machine; got {shown(on)}")
+    if not callable(watch):
+        raise TypeError(f"watch must be a function of the runs under way, done and in all; got {shown(watch)}")
 
 
 def _task(given: Trainable | str | Callable[[], Trainable], what: str) -> Trainable | str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import lehr
+from lehr._numbers import shown
 from lehr.lab.finding import find_edge
 from lehr.lab.loop import Loop
 from lehr.lab.plateau import Plateau
@@ -204,6 +205,8 @@ def load_methods(given: str | Sequence[Competitor]) -> list[Method]:
     parts: Sequence[Any] = _parts(given) if isinstance(given, str) else given
     if isinstance(parts, lehr.Schedule | lehr.Policy | lehr.Autopilot | Method):
         parts = [parts]
+    if not isinstance(parts, Iterable):
+        raise _no_method(parts)
     methods = [method for part in parts for method in _methods_in(part)]
     names = [method.name for method in methods]
     if not methods:
@@ -224,10 +227,7 @@ def _methods_in(given: Any) -> list[Method]:
     if isinstance(given, lehr.Autopilot):
         return [Method(code, code, _Piloted(given), GIVEN, finds_peak=True)]
     if not isinstance(given, lehr.Policy):
-        raise TypeError(
-            "methods must be names such as 'linear', schedules such as lehr.Cosine(), policies such as lehr.LRTuner(), "
-            f"or lehr.lab.Method; got {given!r}"
-        )
+        raise _no_method(given)
     if isinstance(given, lehr.FreezeOut):
         raise ValueError(
             "a FreezeOut holds the layers of one network, and each run has a network of its own; write it as a text, "
@@ -239,6 +239,13 @@ def _methods_in(given: Any) -> list[Method]:
             "lab.Method(name, code, policy, source)"
         )
     return [Method(code, code, _Copied(copy.deepcopy(given)), GIVEN)]
+
+
+def _no_method(given: object) -> TypeError:
+    return TypeError(
+        "methods must be names such as 'linear', schedules such as lehr.Cosine(), policies such as lehr.LRTuner(), "
+        f"or lehr.lab.Method; got {shown(given)}"
+    )
 
 
 def _load(name: str) -> Method:

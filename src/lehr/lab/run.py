@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import lehr
 from lehr._numbers import LARGEST, SMALLEST, number_argument, whole_argument
@@ -14,6 +15,9 @@ from lehr.lab.methods import Method
 from lehr.lab.placement import AUTO, Placement
 from lehr.lab.reader import Count, Positive, Share
 from lehr.lab.seeds import LAST_SEED
+
+MOST_IDLE: Final = 200
+"""Steps in a row that may make no update, as where gradient scaling looks for its scale."""
 
 
 @dataclass(frozen=True)
@@ -171,11 +175,18 @@ def train(
     curve: list[Evaluation] = []
     diverged_at: int | None = None
     score: Score | None = None
+    idle = counted = 0
     passes, due = 0, int(way.begun * evaluations + 1e-9) + 1
     scheduler = lehr.Scheduler(loop.training, way.policy, way.budget)
     scheduler.clock.start()  # the first forward and backward count
     for update, loss in enumerate(loop.run(scheduler)):
         losses.append(loss)
+        idle, counted = 0 if scheduler.updates > counted else idle + 1, scheduler.updates
+        if idle >= MOST_IDLE:
+            raise ValueError(
+                f"{MOST_IDLE} steps made no update of the optimizer, so that nothing of the budget is spent; the "
+                "task's optimizer must run the step() that torch gives it"
+            )
         if not math.isfinite(loss) and not scheduler.policy.recovers:
             diverged_at = update
             break

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import lehr
+from lehr._numbers import shown
 from lehr.lab import datasets, models, sentences
 from lehr.lab.augmentation import crop_and_flip
 from lehr.lab.failures import told
@@ -172,12 +173,15 @@ def load_task(name: str, data: str | None = None) -> Trainable:
         data: the folder to look for data in, if not the usual ones.
 
     Raises:
+        TypeError: if `name` is no text.
         ValueError: if there is no such task, file or function, or it makes neither a `Task` nor a `TrainingTask`.
 
     >>> from lehr import lab
     >>> lab.load_task("digits").budget
     '10ep'
     """
+    if not isinstance(name, str):
+        raise TypeError(f"load_task: name must be a text, such as 'digits' or 'mine.py:make_task'; got {shown(name)}")
     if name in TASKS:
         return TASKS[name](data)
     base, _, chosen = name.partition("/")

@@ -202,11 +202,15 @@ def evolve(
         checkpoints = None if folder is None else Checkpoints(folder, evolution=evolution)
         if checkpoints:
             checkpoints.resume()
+        failures: list[bool] = []
         while evolution.done < generations:
             generation = evolution.step(generations, pairs, lengths, sigma, meta_lr, octaves)
             if checkpoints and (evolution.done % save_every == 0 or evolution.done == generations):
                 checkpoints.save(evolution.done)
             report(generation)
+            failures.append(generation.failed == 2 * pairs)
+        if failures and all(failures):
+            raise ValueError("evolve: every run in every one of the worlds failed, so nothing was learned from them")
     finally:
         everything.load_state_dict(before)
     return LearnedSchedule(_network(network, evolution.centre.detach()), header=header)

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor, nn
 
-from lehr._numbers import LARGEST, SMALLEST
+from lehr._numbers import LARGEST, SMALLEST, shown
 from lehr.mlrsnet.gamma import PublishedGamma
 from lehr.mlrsnet.inner import Inner
 from lehr.mlrsnet.network import MLRSNetwork
@@ -145,14 +145,32 @@ class Course:
     def _fresh(self) -> Student:
         torch.manual_seed(self.seed + 7 * self.attempts)
         model = self.task.model()
+        if not isinstance(model, nn.Module):
+            raise TypeError(
+                f"meta_train: model of {name_of(self.task)} must return a torch.nn.Module; got {type(model).__name__}"
+            )
         params = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
         buffers = {name: value.detach().clone() for name, value in model.named_buffers()}
+        if not params:
+            raise ValueError(f"meta_train: model of {name_of(self.task)} has no weights to train")
         zeros = torch.zeros(1, 1)
         student = Student(
             params, buffers, self.inner.start(params), (zeros, zeros), 1.0, copy.deepcopy(model), self.task.loss,
             self.inner, clip_norm=getattr(self.task, "clip_norm", None),
         )  # fmt: skip
+        self._try(student)
         return replace(student, gamma=self._scale(student))
+
+    def _try(self, student: Student) -> None:
+        """Whether the loss can be trained on; no random number is spent on it."""
+        batch = (self.train[0][: self.task.batch_size], self.train[1][: self.task.batch_size])
+        with torch.random.fork_rng(devices=[]):
+            loss: object = student.apart().loss_on(batch)
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+            raise ValueError(
+                f"meta_train: loss of {name_of(self.task)} must return a tensor of one number that follows from the "
+                f"weights; got {shown(loss)}"
+            )
 
     @torch.no_grad()
     def _scale(self, student: Student) -> float:

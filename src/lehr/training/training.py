@@ -29,6 +29,7 @@ from lehr.state.optimizers import unwrapped
 from lehr.state.random_state import RandomNumbers
 from lehr.state.reading import Fields
 from lehr.state.snapshots import Stateful, modules, snapshot
+from lehr.training.idle import check_idle
 from lehr.training.loss_update import LossUpdate
 from lehr.training.placement import device_of
 from lehr.training.probe import Probe
@@ -200,14 +201,19 @@ class Training:
 
         Raises:
             ValueError: if the scheduler drives none of this training's optimizers, and so would never come to its end.
+            RuntimeError: if no update is made any more.
         """
         if not set(scheduler.optimizers) & set(self.optimizers):
             raise ValueError("Training.run: scheduler drives other optimizers than this training's")
+        idle = 0
         while not scheduler.finished:
+            before = scheduler.updates
             try:
                 loss = self.step(scheduler)
             except OutOfData:
                 return
+            idle = 0 if scheduler.updates > before else idle + 1
+            check_idle(idle)
             yield loss
 
     def backward(self) -> Tensor:
