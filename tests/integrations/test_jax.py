@@ -75,7 +75,7 @@ def test_keras_trains_by_these_rates_and_saves_them(tmp_path: Path) -> None:
 def test_what_is_no_curve_is_refused(make: Any) -> None:
     with pytest.raises(TypeError, match=r"looks at training, which only lehr\.Scheduler shows it"):
         make(lehr.LRTuner(), 10, peak=0.1)
-    with pytest.raises(ValueError, match="total must be how many updates there will be"):
+    with pytest.raises(ValueError, match="total must be a whole number, at least 1"):
         make(lehr.Linear(), 0.5, peak=0.1)
-    with pytest.raises(ValueError, match="peak must be a rate"):
+    with pytest.raises(ValueError, match="peak must be a number, at least 0"):
         make(lehr.Linear(), 10, peak=-0.1)

@@ -167,7 +167,7 @@ def test_more_gpus_than_this_machine_has_are_refused(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: lab.RayCluster(gpus=-1.0), "gpus must be at least 0"),
+        (lambda: lab.RayCluster(gpus=-1.0), "gpus must be a number, at least 0"),
         (lambda: lab.RayCluster(gpus=1.5), "gpus must be a share of one GPU or a whole number"),
     ],
 )

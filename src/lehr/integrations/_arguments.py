@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
 from typing import Any
 
 import lehr
+from lehr._numbers import LARGEST, number_argument, whole_argument
 
 
 def check_policy(policy: Any) -> None:
@@ -85,9 +84,4 @@ def check_curve(name: str, schedule: Any, total: Any, peak: Any) -> tuple[int, f
     if not isinstance(schedule, lehr.Schedule):
         what = " looks at training, which only lehr.Scheduler shows it" if isinstance(schedule, lehr.Policy) else ""
         raise TypeError(f"{name}: schedule must be a schedule such as lehr.Linear(); {schedule!r}{what or ' is none'}")
-    if isinstance(total, bool) or not isinstance(total, Integral) or total < 1:
-        raise ValueError(f"{name}: total must be how many updates there will be, at least 1; got {total!r}")
-    rate = float(peak) if not isinstance(peak, bool) and isinstance(peak, Real) else math.nan
-    if not 0.0 <= rate < math.inf:
-        raise ValueError(f"{name}: peak must be a rate from 0; got {peak!r}")
-    return int(total), rate
+    return whole_argument(f"{name}: total", total), number_argument(f"{name}: peak", peak, 0.0, LARGEST)
