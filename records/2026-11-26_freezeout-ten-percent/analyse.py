@@ -130,7 +130,7 @@ def draw(tables: Mapping[str, Any]) -> Figure:
 
 
 def spread(summary: Mapping[str, Any], sign: str = "") -> str:
-    return f"{summary['mean']:{sign}.2f} ± {summary['sd']:.2f}"
+    return f"{summary['mean']:{sign}z.2f} ± {summary['sd']:.2f}"
 
 
 def show(network: str, table: Mapping[str, Any]) -> None:
