@@ -516,9 +516,6 @@ def table(rows: Sequence[Row]) -> str:
 
 def _line(row: Row, p: float | None, said: str) -> str:
     gaps = row.gaps
-    needed = (
-        pairs_needed(gaps.sd, abs(gaps.mean)) if gaps and row.kind == "ahead" else None
-    )
     cells = (
         row.claim,
         f"**{said}**",
@@ -527,11 +524,15 @@ def _line(row: Row, p: float | None, said: str) -> str:
         "" if gaps is None else _shown(row, gaps),
         str(gaps.n) if gaps else "",
         "" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001",
-        f"{needed}"
-        if gaps and said == "cannot tell" and needed and needed > gaps.n
-        else "",
+        _needed(gaps) if gaps and said == "cannot tell" and row.kind == "ahead" else "",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _needed(gaps: Gaps) -> str:
+    """How many seeds would show the difference; nothing where there were as many, or no number would."""
+    needed = pairs_needed(gaps.sd, abs(gaps.mean))
+    return str(needed) if needed and needed > gaps.n else ""
 
 
 def tally(rows: Sequence[Row]) -> str:
