@@ -7,9 +7,11 @@ import json
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -35,8 +37,9 @@ evidence = module("evidence")
 def measured(value: object) -> Iterator[tuple[float, float]]:
     """Every mean with its standard deviation, however deep."""
     if isinstance(value, dict):
-        if isinstance(value.get("mean"), float) and isinstance(value.get("sd"), float):
-            yield value["mean"], value["sd"]
+        for name in ("mean", "gap"):
+            if isinstance(value.get(name), float) and isinstance(value.get("sd"), float):
+                yield value[name], value["sd"]
         for item in value.values():
             yield from measured(item)
     elif isinstance(value, list):
@@ -75,22 +78,33 @@ def test_means_are_those_of_a_record(page: Path, known: list[tuple[float, float]
     for mean, sd in re.findall(r"([+-]?\d+\.\d+) ± (\d+\.\d+)", page.read_text(encoding="utf-8")):
         sign, digits, spread = "+" if mean[0] in "+-" else "", *(len(text.partition(".")[2]) for text in (mean, sd))
         assert any(
-            f"{scale * one:{sign}.{digits}f}" == mean and f"{scale * other:.{spread}f}" == sd
+            f"{scale * one:{sign}z.{digits}f}" == mean and f"{scale * other:.{spread}f}" == sd
             for one, other in known
             for scale in (1.0, 100.0)
         ), f"{page.name}: no record has {mean} ± {sd}"
 
 
-def test_gaps_by_budget_are_those_of_the_record() -> None:
+def gaps_by_budget() -> Iterator[tuple[str, float, int, list[dict[str, Any]]]]:
+    """How a line of the table begins, what its unit is in the record, its digits, and the record's rows."""
+    before, after = (
+        json.loads((ROOT / "records" / name / "summary.json").read_text(encoding="utf-8"))
+        for name in ("2026-11-22_schedules-by-budget", "2026-11-26_linear-against-step")
+    )
+    for task, found in after.items():
+        for step, rows in found["linear_against"].items():
+            yield f"{task}, {step.replace('step ', 'step at ')}", 1.0, 2, rows
+    yield "digits", 100.0, 1, before["digits"]["linear_against_step"]
+    yield "tinyshakespeare", 1.0, 2, before["tinyshakespeare"]["linear_against_step"]
+
+
+def test_gaps_by_budget_are_those_of_the_records() -> None:
     page = (ROOT / "docs/budgets.md").read_text(encoding="utf-8")
-    summary = json.loads((ROOT / "records/2026-11-22_schedules-by-budget/summary.json").read_text(encoding="utf-8"))
-    for task, found in summary.items():
-        cells = re.search(rf"^\| {task}, [^|]*\((?:points|nats)\) \| (.*) \|$", page, re.MULTILINE)
-        assert cells is not None, task
-        scale, digits = (1.0, 2) if task == "tinyshakespeare" else (100.0, 1)
-        for cell, row in zip(cells[1].split(" | "), found["linear_against_step"], strict=True):
+    for line, scale, digits, rows in gaps_by_budget():
+        cells = re.search(rf"^\| {re.escape(line)}[, ][^|]*\((?:points|nats)\) \| (.*) \|$", page, re.MULTILINE)
+        assert cells is not None, line
+        for cell, row in zip(cells[1].split(" | "), rows, strict=True):
             shown = f"{scale * row['gap']['mean']:+.{digits}f}"
-            assert cell == (f"**{shown}**" if row["p_holm"] < 0.05 else shown), (task, row["share"])
+            assert cell == (f"**{shown}**" if row["p_holm"] < 0.05 else shown), (line, row["share"])
 
 
 def test_verdicts_say_no_more_than_their_tests() -> None:
@@ -104,6 +118,16 @@ def test_verdicts_say_no_more_than_their_tests() -> None:
     assert (said(-0.2, "no worse", 1.0), said(-3.0, "no worse", 1.0)) == ("holds", "contradicted")
     assert said(-1.0, "no worse", 1.0) == "cannot tell"
     assert evidence.tested([evidence.Row("a", "b", "c", "d", "e", None)])[0][2] == "not run"
+
+
+def test_a_record_with_a_rule_of_its_own_keeps_its_verdict() -> None:
+    clear = evidence.Row("a", "b", "c", "d", "e", evidence.Gaps(3, 2.0, 0.2))
+    p = clear.p
+    assert p is not None and p < 0.05
+    ruled = [replace(clear, ruled=evidence.Ruled(0.4, "cannot tell"))] * 9
+    assert evidence.tested([clear, *ruled]) == [(clear, p, "holds"), *((row, 0.4, "cannot tell") for row in ruled)]
+    more = replace(clear, kind="equal", margin=1.0, ruled=evidence.Ruled(0.9, "contradicted"))
+    assert evidence.tested([more])[0][2] == "more than that"
 
 
 def test_every_system_has_its_headlines() -> None:

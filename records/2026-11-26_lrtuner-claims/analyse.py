@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
@@ -14,6 +15,9 @@ from lehr.lab.files import write, write_json
 from lehr.lab.statistics import holm, summarise
 
 LEVEL, MARGIN = 0.05, 0.5
+MORE_RATES = (3e-5, 1e-4)
+"""At which the baseline on MiniLM was run with all seeds, after the verdicts by the rule."""
+CLAIMS = (("fewer", "lrtuner, 71 %"), ("equal", "lrtuner"))
 WAYS = {
     "warmup_linear": ("warmup_linear", 1.0),
     "knee": ("knee", 1.0),
@@ -57,6 +61,53 @@ def verdict(claim: str, found: dict[str, float]) -> str:
     return "cannot tell"
 
 
+def corrected(claimed: dict[Any, dict[str, float]]) -> None:
+    """Add to the tests of claims their p-values, Holm-corrected over all of them."""
+    for name in ("p", "p_no_worse"):
+        found = holm({str(key): row[name] for key, row in claimed.items()})
+        for key, row in claimed.items():
+            row[f"{name}_holm"] = found[str(key)]
+
+
+def other_rates(runs: dict[str, list[dict[str, Any]]]) -> dict[float, list[dict[str, Any]]]:
+    """The baseline on MiniLM at each rate with all seeds: the one that a single run chose, and two more."""
+    method, share = WAYS["warmup_linear"]
+    more = {
+        lr: [json.loads(Job("minilm", method, seed, share, lr).file.read_text())["run"] for seed in range(SEEDS)]
+        for lr in MORE_RATES
+    }
+    return dict(sorted({**more, runs["warmup_linear"][0]["lr"]: runs["warmup_linear"]}.items()))
+
+
+def fairer(everything: dict[str, dict[str, list[dict[str, Any]]]], found: dict[str, Any]) -> dict[str, Any]:
+    """The claims against a baseline on MiniLM whose rate validation chose by all seeds: decided after the rule.
+
+    The tests of the other setting stay, and the correction is over the same four tests as the rule's.
+    """
+    rates = other_rates(everything["minilm"])
+    chosen = max(rates, key=lambda lr: fmean(run["validation"] for run in rates[lr]))
+    against = tests({**everything["minilm"], "warmup_linear": rates[chosen]}, "warmup_linear")
+    claimed = {(setting, way): dict(found[setting][way]) for setting in found for _, way in CLAIMS}
+    claimed |= {("minilm", way): against[way] for _, way in CLAIMS}
+    corrected(claimed)
+    verdicts = {claim: verdict(claim, claimed["minilm", way]) for claim, way in CLAIMS}
+    print(f"\nMiniLM, the rate by the mean of {SEEDS} seeds on validation: {chosen:g}")
+    table = {}
+    for lr, several in rates.items():
+        parts = {name: summarise([100 * run[name] for run in several]) for name in ("validation", "test")}
+        table[f"{lr:g}"] = {name: asdict(one) for name, one in parts.items()}
+        print(f"| {lr:g} | {' | '.join(f'{one.mean:.2f} ± {one.sd:.2f}' for one in parts.values())} |")
+    for way, gap in against.items():
+        print(f"| {way} | {gap['gap']:+.2f} ± {gap['sd']:.2f}, p = {gap['p']:.4f} |")
+    for claim, way in CLAIMS:
+        gap = against[way]
+        print(f"{claim}: {verdicts[claim]}, p = {gap['p_holm']:.4f}, no worse: {gap['p_no_worse_holm']:.4f}")
+    return {
+        "setting": "minilm", "rate": chosen, "rates": table, "against": against, "verdicts": verdicts,
+        "seconds": sum(run["seconds"] for lr in MORE_RATES for run in rates[lr]),
+    }  # fmt: skip
+
+
 def draw(everything: dict[str, dict[str, list[dict[str, Any]]]]) -> Figure:
     """The rate of each run of the untuned ways beside the tuned one's."""
     figure = Figure(figsize=(8.4, 3.2), layout="constrained")
@@ -84,11 +135,8 @@ def main() -> None:
         for setting, runs in everything.items()
     }
     found = {setting: tests(runs, baselines[setting]) for setting, runs in everything.items()}
-    claimed = {(setting, way): found[setting][way] for setting in found for way in ("lrtuner", "lrtuner, 71 %")}
-    for name in ("p", "p_no_worse"):
-        corrected = holm({f"{setting} {way}": row[name] for (setting, way), row in claimed.items()})
-        for (setting, way), row in claimed.items():
-            row[f"{name}_holm"] = corrected[f"{setting} {way}"]
+    claimed = {(setting, way): found[setting][way] for setting in found for _, way in CLAIMS}
+    corrected(claimed)
     summary: dict[str, Any] = {}
     for setting, runs in everything.items():
         print(f"\n{setting}: the baseline is {baselines[setting]}")
@@ -106,13 +154,14 @@ def main() -> None:
             gap = row["against"]
             said = f"{gap['gap']:+.2f} ± {gap['sd']:.2f}, p = {gap['p']:.4f}" if gap else ""
             print(f"| {way} | {test.mean:.2f} ± {test.sd:.2f} | {min(peaks):.2g} to {max(peaks):.2g} | {said} |")
-        for claim, way in (("fewer", "lrtuner, 71 %"), ("equal", "lrtuner")):
+        for claim, way in CLAIMS:
             row = claimed[setting, way]
             row["verdict"] = verdict(claim, row)
             print(
                 f"{claim}: {row['verdict']}, p = {row['p_holm']:.4f}, "
                 f"no worse by {MARGIN}: {row['p_no_worse_holm']:.4f}"
             )
+    summary["decided_after"] = fairer(everything, found)
     write_json(HERE / "summary.json", summary)
     write(HERE / "rates.png", lambda path: draw(everything).savefig(path, dpi=150, format="png"))
 

@@ -44,6 +44,17 @@ def test_the_rates_are_the_schedules() -> None:
     assert run.rates[-1] == (1.0, 0.0)
 
 
+def test_no_peak_and_no_step_of_a_long_run_is_left_out() -> None:
+    schedule = lehr.Triangular(cycles=12, low=0.1) * lehr.Steps(at=(0.5,))
+    run = train(lab.load_methods(repr(schedule))[0], "288steps", lr=1.0)
+    every = [schedule(k / 288) for k in range(288)]
+    peaks = [k for k in range(1, 287) if every[k - 1] <= every[k] > every[k + 1]]
+    step = next(k for k in range(1, 288) if every[k] < 0.5 * every[k - 1])
+    assert len(peaks) == 12 and len(run.rates) < 220
+    kept = dict(run.rates)
+    assert {float(f"{k / 288:.6g}") for k in (*peaks, step)} <= kept.keys()
+
+
 def test_groups_keep_their_ratios_under_another_peak() -> None:
     rates = []
 

@@ -34,7 +34,7 @@ def decisions(results: Results) -> go.Figure | None:
         points = [(p, rate) for p, rate in run.rates if rate > 0.0]
         figure.add_scatter(
             x=[p for p, _ in points], y=[rate for _, rate in points], mode="lines", showlegend=False, row=1, col=1,
-            line={"color": "#20242b", "width": 1.4}, opacity=0.55, hoverinfo="skip",
+            line={"color": "#20242b", "width": 1.4, "shape": "hv"}, opacity=0.55, hoverinfo="skip",
         )  # fmt: skip
     figure.add_hline(y=1.0, line={"color": "#c4c9d1", "dash": "dash"}, row=2, col=1)
     for what, (colour, symbol) in LOOKS.items():

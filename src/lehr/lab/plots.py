@@ -122,7 +122,7 @@ def against_cost(results: Results, cost: Literal["seconds", "passes"], title: st
 
 
 def rates(results: Results) -> go.Figure:
-    """The learning rate that each method really used, in its first seed."""
+    """The learning rate that each method really used, in its first seed; it stays as it is until it is set anew."""
     styles = style(results.names)
     figure = go.Figure()
     for name in results.names:
@@ -130,7 +130,7 @@ def rates(results: Results) -> go.Figure:
         run = next(run for run in results.runs if run.method == name)
         figure.add_scatter(
             x=[p for p, _ in run.rates], y=[rate for _, rate in run.rates], mode="lines", name=label(name),
-            line={"color": colour, "dash": dash, "width": 2.2}, hovertemplate="%{y:.4g}",
+            line={"color": colour, "dash": dash, "width": 2.2, "shape": "hv"}, hovertemplate="%{y:.4g}",
         )  # fmt: skip
     figure.update_yaxes(title="learning rate", rangemode="tozero")
     return _over_budget(figure)

@@ -86,7 +86,8 @@ class Run:
         seed: of initial weights and batch order.
         lr: the peak rate.
         curve: the evaluations.
-        rates: the share of the budget spent and the rate then, about 200 times at most.
+        rates: the share of the budget spent and the rate from then on, about 200 times at most, peaks and steps among
+            them.
         diverged_at: the update whose loss or result was not finite, or that failed; None for a run that finished.
         validation: the metric over the validation set at the end; None for a run that diverged.
         test: the metric over the test set at the end; None also for a run that serves to choose a rate.
@@ -277,8 +278,14 @@ def _readable(decision: lehr.policy.Decision, progress: float) -> lehr.policy.De
 
 
 def _thinned(rows: list[tuple[float, float]], most: int = 200) -> tuple[tuple[float, float], ...]:
-    """At most about `most` of the rows, evenly spaced, the last included, to six digits: for a picture."""
+    """At most about `most` of the rows, to six digits, for a picture: each part's lowest and highest, and the last.
+
+    So peaks stay, and a step stays where it is: of rows that are the same the first is taken.
+    """
     rows = [row for row in rows if math.isfinite(row[1])]
-    stride = max(1, math.ceil(len(rows) / most))
-    thinned = rows[::stride] if (len(rows) - 1) % stride == 0 else [*rows[::stride], rows[-1]]
-    return tuple((float(f"{progress:.6g}"), float(f"{rate:.6g}")) for progress, rate in thinned)
+    if len(rows) > most:
+        length = math.ceil(2 * len(rows) / most)
+        parts = [range(begin, min(begin + length, len(rows))) for begin in range(0, len(rows), length)]
+        kept = {pick(part, key=lambda at: rows[at][1]) for part in parts for pick in (min, max)}
+        rows = [rows[at] for at in sorted({*kept, len(rows) - 1})]
+    return tuple((float(f"{progress:.6g}"), float(f"{rate:.6g}")) for progress, rate in rows)
