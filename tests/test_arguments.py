@@ -47,13 +47,13 @@ def model() -> nn.Module:
 
 def training(**options: Any) -> lehr.Training:
     network = model()
-    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(INPUTS, LABELS), batch_size=8)
+    batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(INPUTS, LABELS), batch_size=8)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
 
     def loss(network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         return nn.functional.cross_entropy(network(batch[0]), batch[1])
 
-    return lehr.Training(network, optimizer, data, loss, **options)
+    return lehr.Training(**{"model": network, "optimizer": optimizer, "batches": batches, "loss": loss, **options})
 
 
 def task() -> lab.Task:
@@ -81,8 +81,8 @@ def alone(owner: str, name: str, right: Any, call: Callable[[Any], object], *, o
     return Argument(f"{owner}: {name}", right, call, optional)
 
 
-def saved(step: Any = 1, keep: Any = 2) -> None:
-    lehr.Checkpoints(tempfile.mkdtemp(), keep=keep, model=model()).save(step)
+def saved(step: Any = 1, keep: Any = 2, folder: Any = None) -> None:
+    lehr.Checkpoints(folder or tempfile.mkdtemp(), keep=keep, model=model()).save(step)
 
 
 def cyclic_lr(**options: Any) -> None:
@@ -289,3 +289,58 @@ def test_what_is_no_number_is_refused_by_name(one: Argument) -> None:
             one.call(value)
         assert len(str(caught.value)) < 400, value
         assert "\n" not in str(caught.value), value
+
+
+def trained(**options: Any) -> None:
+    lehr.fit(**{"training": training(), "budget": "2steps", "policy": lehr.Linear(), "progress": False, **options})
+
+
+def planned(**options: Any) -> None:
+    lehr.plan(**{"training": training(), "budget": "2s", "steps": 2, "warmup": 0, **options})
+
+
+def made(**options: Any) -> None:
+    lab.Task(**{"data": lambda: None, "model": model, "loss": len, "optimizer": len, **options})
+
+
+def run_once(**options: Any) -> None:
+    lab.train(
+        **{"task": task(), "method": lab.METHODS["linear"], "settings": lab.Settings("2steps"), "seed": 0, **options}
+    )
+
+
+KINDS = [
+    (training, ("model", "optimizer", "batches", "loss", "device", "autocast", "scaler", "touches", "amount")),
+    (scheduled, ("also", "count", "now", "accept")),
+    (trained, ("training", "budget", "policy", "evaluate", "every", "checkpoints", "log")),
+    (planned, ("training", "budget", "now")),
+    (range_test, ("mode", "evaluate", "higher_is_better")),
+    (freeze_out, ("how", "shape", "scale_lr")),
+    (layers_of, ("layers",)),
+    (saved, ("folder",)),
+    (cyclic_lr, ("optimizer", "policy")),
+    (meta_train, ("order", "inner", "cell", "folder", "report")),
+    (evolve, ("first", "folder", "report")),
+    (made, ("model", "data", "loss", "optimizer", "augment", "budget", "about")),
+    (run_once, ("task", "method", "settings")),
+    (find, ("placement",)),
+    (split, ("inputs", "targets")),
+    (lab.Placement, ("device", "precision", "compile")),
+    (lab.RayCluster, ("address",)),
+    (lehr.LearnedSchedule.load, ("path",)), (lehr.MLRSNet.load, ("path",)),
+    (lehr.parse_schedule, ("text",)), (lehr.Budget.parse, ("text",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [(call, name) for call, names in KINDS for name in names],
+    ids=lambda one: getattr(one, "__name__", one),
+)
+def test_what_is_of_the_wrong_kind_is_refused_by_name(call: Callable[..., object], name: str) -> None:
+    said = {"policy": "polic|value", "every": "budget", "text": "text|budget|schedule"}.get(name, name)
+    for value in (math.nan, object(), 10**400):
+        with pytest.raises((TypeError, ValueError), match=rf"(?i)\b({said})") as caught:
+            call(**{name: value})
+        assert len(str(caught.value)) < 400
+        assert "\n" not in str(caught.value)

@@ -96,35 +96,6 @@ def floats(values: object) -> list[float] | None:
     return None if None in numbers else [_float(number) for number in numbers if number is not None]
 
 
-def whole_argument(name: str, given: object, least: int = 1, most: int = COUNTLESS) -> int:
-    """An argument as an int from `least` to `most`.
-
-    Raises:
-        ValueError: if it is no such number, under its name.
-
-    >>> whole_argument("evolve: pairs", 3.5)
-    Traceback (most recent call last):
-    ValueError: evolve: pairs must be a whole number, at least 1 and at most 2147483648; got 3.5
-    """
-    number = whole(given, least)
-    if number is None or number > most:
-        raise ValueError(f"{name} must be a whole number, at least {least} and at most {most}; got {shown(given)}")
-    return number
-
-
-def number_argument(name: str, given: object, least: float, most: float) -> float:
-    """An argument as a float from `least` to `most`; a `least` of `SMALLEST` stands for what is above 0.
-
-    Raises:
-        ValueError: if it is no such number, under its name.
-    """
-    number = real(given)
-    if number is None or not least <= number <= most:
-        above = " above 0" if least == SMALLEST else f", at least {least:g}"
-        raise ValueError(f"{name} must be a number{above} and at most {most:g}; got {shown(given)}")
-    return number
-
-
 def shown(value: object) -> str:
     """`value` as an error shows it: on one line, and not all of it if that would be long."""
     try:

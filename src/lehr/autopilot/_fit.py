@@ -15,7 +15,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from lehr._numbers import whole_argument
+from lehr._arguments import function_argument, path_argument, whole_argument
+from lehr._numbers import shown
 from lehr.autopilot.autopilot import Autopilot
 from lehr.autopilot.display import Display, display
 from lehr.autopilot.rate_choice import RateChoice
@@ -100,6 +101,12 @@ def fit(
             "fit: checkpoints cannot be used with several processes, which would write into one folder; save "
             "training.state_dict() and scheduler.state_dict() of each in a loop of your own"
         )
+    if evaluate is not None:
+        function_argument("fit: evaluate", evaluate, "nothing, which returns numbers")
+    if log is not None:
+        function_argument("fit: log", log, "the number of updates and the values by name")
+    if checkpoints is not None:
+        checkpoints = path_argument("fit: checkpoints", checkpoints)
     total = with_end("fit", training.budget(budget))
     between = _between(total, training, every)
     choice = None
@@ -255,7 +262,7 @@ class _Run:
         try:
             numbers = {str(name): float(value) for name, value in values.items()}
         except (TypeError, ValueError, RuntimeError):
-            raise ValueError(f"fit: evaluate must return a number, or numbers by name; got {found!r:.80}") from None
+            raise ValueError(f"fit: evaluate must return a number, or numbers by name; got {shown(found)}") from None
         scheduler = self.scheduler
         self.evaluations.append(Evaluation(scheduler.updates, scheduler.progress, scheduler.clock.elapsed(), numbers))
         return numbers

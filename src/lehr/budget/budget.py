@@ -9,7 +9,8 @@ from collections.abc import Sized
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from lehr._numbers import LARGEST, SMALLEST, plain, shown, whole_argument
+from lehr._arguments import whole_argument
+from lehr._numbers import LARGEST, SMALLEST, plain, shown
 
 Unit = Literal["steps", "epochs", "samples", "tokens", "seconds"]
 
@@ -112,7 +113,7 @@ class Budget:
         if not SMALLEST <= self.total <= LARGEST:
             raise ValueError(
                 f"Budget: epochs and steps_per_epoch make {self.total:g} updates, and must make from {SMALLEST:g} to "
-                f"{LARGEST:g}; got {self.epochs!r} and {self.steps_per_epoch!r}"
+                f"{LARGEST:g}; got {shown(self.epochs)} and {self.steps_per_epoch!r}"
             )
 
     @classmethod

@@ -159,7 +159,7 @@ class Clock:
                 f"give the new budget in {self.budget.unit}"
             )
         if how not in ("continue", "jump"):
-            raise ValueError(f"rebudget: how must be 'continue' or 'jump'; got {how!r}")
+            raise ValueError(f"rebudget: how must be 'continue' or 'jump'; got {shown(how)}")
         if how == "continue" and self.finished:
             raise ValueError(
                 "rebudget: the budget is spent, so nothing of the curve is left to continue; use how='jump'"
@@ -180,7 +180,7 @@ class Clock:
         if not isinstance(left, Budget):
             raise TypeError(f"finish_by: left must be a lehr.Budget, such as Budget(seconds=600); got {shown(left)}")
         if left.endless:
-            raise ValueError(f"finish_by: left must have an end; got {left!r}")
+            raise ValueError(f"finish_by: left must have an end; got {shown(left)}")
         if self.finished:
             raise ValueError("finish_by: the budget is spent, so nothing is left to anneal; see rebudget")
         progress = self.progress % 1.0 if self.budget.endless else self.progress

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
+from lehr._numbers import shown
 from lehr.budget.budget import Budget
 
 LONGEST: Final = 2**62
@@ -57,13 +58,13 @@ class ClockState:
         spent_at_turn, progress_at_turn = given["spent_at_turn"], given["progress_at_turn"]
         elapsed = given.get("elapsed")
         if not isinstance(updates, int) or updates >= LONGEST:
-            raise ValueError(f"{_WHERE}: updates must be a whole number below 2**62; got {updates!r}")
+            raise ValueError(f"{_WHERE}: updates must be a whole number below 2**62; got {shown(updates)}")
         if budget.unit == "seconds":
             _check_amount("elapsed", elapsed)
         elif elapsed is not None:
             raise ValueError(f"{_WHERE}: elapsed belongs to a budget in seconds, and this one is in {budget.unit}")
         if budget.counted == "updates" and spent != updates:
-            raise ValueError(f"{_WHERE}: spent must be the {updates} updates; got {spent!r}")
+            raise ValueError(f"{_WHERE}: spent must be the {updates} updates; got {shown(spent)}")
         if spent_at_turn > spent or (progress_at_turn > 1.0 and not budget.endless):
             raise ValueError(f"{_WHERE}: the budget cannot have been changed later than what is spent")
         progress = progress_at(max(spent, elapsed or 0), budget, spent_at_turn, progress_at_turn)

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lehr import lab
+from lehr._numbers import shown
 from lehr.cli.config import from_file
 from lehr.cli.tables import plain, print_claims, print_overview, print_results
 from lehr.lab.comparison import Job
@@ -229,7 +230,7 @@ def _run(
 
 def _cluster(on: str, address: str, gpus: float, processes_per_device: int) -> lab.RayCluster | None:
     if on not in ("processes", "ray"):
-        raise ValueError(f"--on takes processes or ray; got {on!r}")
+        raise ValueError(f"--on takes processes or ray; got {shown(on)}")
     if on == "processes" and (address or gpus):
         raise ValueError("--address and --gpus are for Ray: give --on ray as well")
     if on == "ray" and processes_per_device > 1:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from torch.optim import Optimizer
 
-from lehr._numbers import COUNTLESS, SMALLEST, number_argument, real, shown, whole_argument
+from lehr._arguments import number_argument, whole_argument
+from lehr._numbers import COUNTLESS, SMALLEST, real, shown
 from lehr.budget import Budget
 from lehr.cyclical.cyclic_lr import CyclicLR, CyclicPolicy
 from lehr.scheduler.scheduler import Scheduler

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer
 
-from lehr._numbers import SMALLEST, floats, number_argument, real, shown, whole_argument
+from lehr._arguments import number_argument, whole_argument
+from lehr._numbers import SMALLEST, floats, real, shown
 from lehr.budget import Budget
 from lehr.scheduler.param_groups import set_base_rates
 from lehr.scheduler.scheduler import Scheduler
@@ -70,6 +71,8 @@ def CyclicLR(  # noqa: N802 - as published
     0.75 0.833
     0.5 0.867
     """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"CyclicLR: optimizer must be a torch.optim.Optimizer; got {shown(optimizer)}")
     lows, highs = _each("base_lr", base_lr, optimizer), _each("max_lr", max_lr, optimizer)
     if not all(0.0 <= low < high < math.inf for low, high in zip(lows, highs, strict=True)):
         raise ValueError(
@@ -78,7 +81,7 @@ def CyclicLR(  # noqa: N802 - as published
     step_size = whole_argument("CyclicLR: step_size", step_size)
     count = 1 if cycles is None else whole_argument("CyclicLR: cycles", cycles)
     if policy not in get_args(CyclicPolicy):
-        raise ValueError(f"CyclicLR: policy must be one of {', '.join(get_args(CyclicPolicy))}; got {policy!r}")
+        raise ValueError(f"CyclicLR: policy must be one of {', '.join(get_args(CyclicPolicy))}; got {shown(policy)}")
     gamma = number_argument("CyclicLR: gamma", gamma, SMALLEST, 1.0)
     end = gamma ** (2 * step_size * count)
     if not end and policy.startswith("exp_range"):
@@ -133,7 +136,7 @@ def _check_momentum(optimizer: Optimizer, base: Sequence[float], peak: Sequence[
     for low, high in zip(base, peak, strict=True):
         if not 0.0 < low <= high < 1.0:
             raise ValueError(
-                f"CyclicLR: momenta must satisfy 0 < base_momentum <= max_momentum < 1; got {low!r} and {high!r}"
+                f"CyclicLR: momenta must satisfy 0 < base_momentum <= max_momentum < 1; got {shown(low)} and {high!r}"
             )
     if not all("betas" in group or group.get("momentum") for group in optimizer.param_groups):
         raise ValueError("CyclicLR: this optimizer has no momentum to cycle; pass cycle_momentum=False")

@@ -12,7 +12,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from lehr._numbers import SMALLEST, number_argument, whole_argument
+from lehr._arguments import flag_argument, number_argument, whole_argument
+from lehr._numbers import SMALLEST, shown
 from lehr.freezing.data_parallel import check_for_plain_ddp
 from lehr.freezing.freeze import freeze, has_slipped, thaw
 from lehr.freezing.layers import Layer, Layers
@@ -90,6 +91,7 @@ class FreezeOut(Policy):
         shape = Cosine() if shape is None else shape
         _check(layers, how, shape)
         t0 = number_argument("FreezeOut: t0, a share of the budget,", t0, SMALLEST, 1.0)
+        scale_lr = flag_argument("FreezeOut: scale_lr", scale_lr)
         if max_events is not None:
             max_events = whole_argument("FreezeOut: max_events", max_events)
         self.layers = layers
@@ -286,11 +288,11 @@ def _in_events(moments: Sequence[float], most: int | None) -> tuple[float, ...]:
 
 def _check(layers: Any, how: Any, shape: Any) -> None:
     if not isinstance(layers, Layers):
-        raise TypeError(f"FreezeOut: layers must come from lehr.layers_of(model, example_input); got {layers!r}")
-    if how not in HOW:
-        raise ValueError(f"FreezeOut: how must be {', '.join(map(repr, HOW))}; got {how!r}")
+        raise TypeError(f"FreezeOut: layers must come from lehr.layers_of(model, example_input); got {shown(layers)}")
+    if not isinstance(how, str) or how not in HOW:
+        raise ValueError(f"FreezeOut: how must be {', '.join(map(repr, HOW))}; got {shown(how)}")
     if not isinstance(shape, Schedule) or abs(shape(0.0) - 1.0) > 1e-9 or shape(1.0) != 0.0:
-        raise ValueError(f"FreezeOut: shape must be a schedule from 1 to 0, where layers freeze; got {shape!r}")
+        raise ValueError(f"FreezeOut: shape must be a schedule from 1 to 0, where layers freeze; got {shown(shape)}")
 
 
 def _watchable(layers: Layers, layer: Layer) -> list[nn.Module]:

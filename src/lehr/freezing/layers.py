@@ -9,7 +9,8 @@ from typing import Any, Final, overload
 
 from torch import nn
 
-from lehr._numbers import whole_argument
+from lehr._arguments import whole_argument
+from lehr._numbers import shown
 from lehr.freezing.sharding import refuse_flat_parameters
 from lehr.freezing.trace import NEVER, Trace, trace
 from lehr.freezing.units import Named, at_depth, blocks, is_block, is_compiled, is_small, select, unwrap
@@ -153,6 +154,8 @@ def layers_of(
       0  0              9
       1  2              4
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"layers_of: model must be a torch.nn.Module; got {shown(model)}")
     compiled, caller = is_compiled(model), model
     model = unwrap(model)
     refuse_flat_parameters(model)

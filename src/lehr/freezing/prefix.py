@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lehr._numbers import whole_argument
+from lehr._arguments import whole_argument
 from lehr.freezing.modes import is_still
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from torch import nn
 
+from lehr._numbers import shown
 from lehr.budget import Budget
 from lehr.freezing.cost import LayerCost, layer_costs
 from lehr.freezing.freezeout import HOW, FreezeOut
@@ -121,7 +122,7 @@ class Savings:
         if not 0.0 < time <= self._with(low).time:
             raise ValueError(
                 f"plan_for: time must be above 0 and at most {self._with(low).time:.3f}, the most that "
-                f"how={self.plan.how!r} saves here; got {time!r}"
+                f"how={self.plan.how!r} saves here; got {shown(time)}"
             )
         for _ in range(60):
             middle = (low + high) / 2.0
@@ -200,7 +201,7 @@ def freeze_savings(
     predicted to save 18.8% of the time; at the end 67% of the memory
     """
     if formula not in ("counted", "freezeout2017"):
-        raise ValueError(f"freeze_savings: formula must be 'counted' or 'freezeout2017'; got {formula!r}")
+        raise ValueError(f"freeze_savings: formula must be 'counted' or 'freezeout2017'; got {shown(formula)}")
     plan.layers.check_parameters("freeze_savings")
     if {id(p) for p in model.parameters()}.isdisjoint(id(p) for layer in plan.layers for p in layer.parameters):
         raise ValueError("freeze_savings: plan is for another model")

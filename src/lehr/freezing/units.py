@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from lehr._numbers import shown
 
 NEARLY_ALL: Final = 0.8
 LISTS: Final = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -68,17 +70,27 @@ def at_depth(model: nn.Module, depth: int, prefix: str = "") -> list[Named]:
     return _unique(units)
 
 
+def _listed(given: Any) -> list[Any]:
+    if isinstance(given, str | nn.Module) or not isinstance(given, Iterable) or not (several := list(given)):
+        raise TypeError(
+            "layers_of: layers must be a list of modules or their names, some perhaps in lists of their own; got "
+            f"{shown(given)}"
+        )
+    return several
+
+
 def select(model: nn.Module, layers: Iterable[str | nn.Module | Sequence[str | nn.Module]]) -> list[list[Named]]:
     """The modules that a user named.
 
     Raises:
+        TypeError: if they are no list, or an empty one.
         ValueError: if one is not in the model, or comes twice.
     """
     names = {id(module): name for name, module in model.named_modules()}
     modules = dict(model.named_modules())
     groups: list[list[Named]] = []
-    for entry in layers:
-        several = [entry] if isinstance(entry, str | nn.Module) else list(entry)
+    for entry in _listed(layers):
+        several: list[Any] = [entry] if isinstance(entry, str | nn.Module) else _listed(entry)
         group = []
         for one in several:
             module = modules.get(one) if isinstance(one, str) else one

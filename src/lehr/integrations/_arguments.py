@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lehr
-from lehr._numbers import LARGEST, number_argument, whole_argument
+from lehr._arguments import number_argument, whole_argument
+from lehr._numbers import LARGEST, shown
 
 
 def check_policy(policy: Any) -> None:
@@ -18,7 +19,7 @@ def check_policy(policy: Any) -> None:
     if isinstance(policy, str):
         raise TypeError(f"Lehr: policy must be a schedule or a policy; write lehr.parse_schedule({policy!r})")
     if not _all_drive(policy if isinstance(policy, Sequence) else [policy]):
-        raise TypeError(f"Lehr: policy must be a schedule or a policy, such as lehr.Linear(); got {policy!r}")
+        raise TypeError(f"Lehr: policy must be a schedule or a policy, such as lehr.Linear(); got {shown(policy)}")
 
 
 def _all_drive(several: Sequence[Any]) -> bool:
@@ -35,7 +36,7 @@ def check_budget(budget: Any) -> None:
         TypeError: if not.
     """
     if budget is not None and not isinstance(budget, str | lehr.Budget):
-        raise TypeError(f"Lehr: budget must be a lehr.Budget or a text such as '30min'; got {budget!r}")
+        raise TypeError(f"Lehr: budget must be a lehr.Budget or a text such as '30min'; got {shown(budget)}")
 
 
 def parsed(text: str, sizes: Mapping[str, float]) -> lehr.Budget:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import lehr
+from lehr._numbers import shown
 from lehr.integrations._arguments import check_budget, check_countable, check_policy, parsed
 
 LOOKS: Final = 3
@@ -69,7 +70,7 @@ class Lehr(Callback):
         check_policy(policy)
         check_budget(budget)
         if find_peak is not None and not callable(find_peak):
-            raise TypeError(f"Lehr: find_peak must be a function of a lehr.Training; got {find_peak!r}")
+            raise TypeError(f"Lehr: find_peak must be a function of a lehr.Training; got {shown(find_peak)}")
         self.policy = policy
         self.budget = budget
         self.find_peak = find_peak

@@ -43,7 +43,7 @@ class Claim:
             raise TypeError(f'a claim is a text such as "knee > linear", or a lehr.lab.Claim; got {shown(text)}')
         better, _, worse = (part.strip() for part in text.partition(">"))
         if not better or not worse or better == worse or ">" in worse:
-            raise ValueError(f'a claim names two methods, as in "knee > linear"; got {text!r}')
+            raise ValueError(f'a claim names two methods, as in "knee > linear"; got {shown(text)}')
         return cls(better, worse)
 
     def __str__(self) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Final
 
-from lehr._numbers import LARGEST, SMALLEST, number_argument, real, shown, whole_argument
+from lehr._arguments import number_argument, whole_argument
+from lehr._numbers import LARGEST, SMALLEST, real, shown
 from lehr.lab.budgets import by_budget
 from lehr.lab.claims import Claim
 from lehr.lab.loop import Trainable
@@ -104,7 +105,7 @@ class Comparison:
     def __post_init__(self) -> None:
         if not isinstance(self.task, str | Trainable):
             raise TypeError(
-                f"Comparison: task must be a name, a lehr.lab.Task or a lehr.lab.TrainingTask; got {self.task!r}"
+                f"Comparison: task must be a name, a lehr.lab.Task or a lehr.lab.TrainingTask; got {shown(self.task)}"
             )
         names = [method.name for method in self.methods]
         if not names:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lehr._numbers import MOST_SEEDS, whole_argument
+from lehr._arguments import whole_argument
+from lehr._numbers import MOST_SEEDS, shown
 
 Pairs = tuple[Tensor, Tensor]
 
@@ -59,6 +60,7 @@ def split(inputs: Tensor, targets: Tensor, *, validation: int, test: int, seed: 
         seed: of the order.
 
     Raises:
+        TypeError: if inputs or targets are no tensor.
         ValueError: if a number is out of range, inputs and targets differ in number, or nothing would be left to train
             on.
 
@@ -66,6 +68,9 @@ def split(inputs: Tensor, targets: Tensor, *, validation: int, test: int, seed: 
     >>> len(data.train[0]), len(data.validation[0]), len(data.test[0])
     (5, 2, 3)
     """
+    for name, given in (("inputs", inputs), ("targets", targets)):
+        if not isinstance(given, Tensor):
+            raise TypeError(f"split: {name} must be a tensor; got {shown(given)}")
     if len(inputs) != len(targets):
         raise ValueError(f"split: there are {len(inputs)} inputs, but {len(targets)} targets")
     validation, test = whole_argument("split: validation", validation), whole_argument("split: test", test)

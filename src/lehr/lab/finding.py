@@ -7,8 +7,9 @@ import warnings
 from typing import Literal
 
 import lehr
-from lehr._numbers import whole_argument
-from lehr.lab.loop import Loop, Trainable
+from lehr._arguments import whole_argument
+from lehr._numbers import shown
+from lehr.lab.loop import Loop, Trainable, check_trainable
 from lehr.lab.placement import AUTO, Placement
 from lehr.lab.seeds import LAST_SEED
 
@@ -38,12 +39,16 @@ def find(
         placement: on which device and how it computes.
 
     Raises:
+        TypeError: if `task` or `placement` is none.
         ValueError: if an argument makes no sense.
 
     >>> from lehr import lab
     >>> lab.find(lab.load_task("digits"), steps=100).ending
     'diverged'
     """
+    check_trainable("find", task)
+    if not isinstance(placement, Placement):
+        raise TypeError(f"find: placement must be a lehr.lab.Placement; got {shown(placement)}")
     seed = whole_argument("find: seed", seed, 0, LAST_SEED)
     evaluate_every = whole_argument("find: evaluate_every", evaluate_every, 0)
     workload = task.workload()

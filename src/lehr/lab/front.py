@@ -10,7 +10,8 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from lehr._numbers import floats, shown, whole_argument
+from lehr._arguments import whole_argument
+from lehr._numbers import floats, shown
 from lehr.lab.claims import Claim
 from lehr.lab.comparison import Comparison
 from lehr.lab.failures import told

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import lehr
+from lehr._numbers import shown
 from lehr.lab.metric import Criterion
 from lehr.lab.placement import CPU, Placement
 
@@ -135,3 +136,16 @@ class Workload(Trainable, Protocol):
             placement: where and how it computes.
             measures: whether the metric is computed at each update.
         """
+
+
+def check_trainable(who: str, task: object) -> None:
+    """Whether it is a task.
+
+    Raises:
+        TypeError: if not, with who was handed it.
+    """
+    if not isinstance(task, Trainable):
+        raise TypeError(
+            f"{who}: task must be a lehr.lab.Task or a lehr.lab.TrainingTask, or one by its name from "
+            f"lab.load_task('digits'); got {shown(task)}"
+        )

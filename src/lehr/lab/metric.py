@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from lehr._numbers import shown
+
 Score = Callable[[Tensor, Tensor], Any]
 """(outputs, targets) -> a number, as a tensor of one or as a float."""
 
@@ -122,13 +124,13 @@ class Metric:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"Metric: name must be a text that is not empty; got {self.name!r}")
+            raise TypeError(f"Metric: name must be a text that is not empty; got {shown(self.name)}")
         given: object = self.compute
         accumulates = isinstance(given, Accumulator)
         if not accumulates and not callable(given):
             raise TypeError(
                 "Metric: compute must be a function of outputs and targets, or an object with update, compute and "
-                f"reset; got {given!r}"
+                f"reset; got {shown(given)}"
             )
         if self.higher_is_better is None:
             better = given.higher_is_better if accumulates and isinstance(given, _Directed) else None
@@ -180,7 +182,7 @@ def as_metric(given: object) -> Metric:
         return Metric(type(given).__name__, given)
     raise TypeError(
         "Task: metric must be a lehr.lab.Metric, such as lehr.lab.ACCURACY, or an object with update, compute and "
-        f"reset; got {given!r}"
+        f"reset; got {shown(given)}"
     )
 
 
@@ -252,7 +254,7 @@ def _number(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"Task: metric {name} must come to one number; got {value!r}") from None
+        raise ValueError(f"Task: metric {name} must come to one number; got {shown(value)}") from None
 
 
 def _accuracy(outputs: Tensor, targets: Tensor) -> Tensor:

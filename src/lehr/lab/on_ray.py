@@ -18,7 +18,8 @@ from typing import Any, Final
 import torch
 
 import lehr
-from lehr._numbers import COUNTLESS, number_argument
+from lehr._arguments import number_argument, text_argument
+from lehr._numbers import COUNTLESS, shown
 from lehr.lab.comparison import Job
 from lehr.lab.failures import told
 from lehr.lab.files import write_text
@@ -59,10 +60,12 @@ class RayCluster:
     gpus: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.address is not None:
+            text_argument("RayCluster: address", self.address)
         given = number_argument("RayCluster: gpus", self.gpus, 0.0, COUNTLESS)
         object.__setattr__(self, "gpus", given)
         if given > 1.0 and given != int(given):
-            raise ValueError(f"RayCluster: gpus must be a share of one GPU or a whole number; got {given!r}")
+            raise ValueError(f"RayCluster: gpus must be a share of one GPU or a whole number; got {shown(given)}")
 
     def place(self, placement: Placement) -> str:
         """The device on which a run computes there; "auto" is an accelerator where runs get GPUs, else the CPU.

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Final, Literal, get_args
 import torch
 
 import lehr
-from lehr._numbers import whole_argument
+from lehr._arguments import whole_argument
+from lehr._numbers import shown
 from lehr.lab.reader import Within
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -48,9 +49,9 @@ class Placement:
         if self.device != "auto":
             _device(self.device)
         if self.precision not in get_args(Precision):
-            raise ValueError(f"precision must be fp32, bf16 or fp16; got {self.precision!r}")
+            raise ValueError(f"precision must be fp32, bf16 or fp16; got {shown(self.precision)}")
         if not isinstance(self.compile, bool):
-            raise ValueError(f"compile must be True or False; got {self.compile!r}")
+            raise ValueError(f"compile must be True or False; got {shown(self.compile)}")
         for name, value in (("accumulate", self.accumulate), ("ranks", self.ranks)):
             object.__setattr__(self, name, whole_argument(name, value))
 
@@ -132,7 +133,7 @@ def devices(text: str) -> list[str]:
     if not found:
         raise ValueError("device is empty; give auto, cpu or cuda, or several such as cuda:0,cuda:1")
     if len({Placement(one).kind for one in found}) > 1 or (len(found) > 1 and "auto" in found):
-        raise ValueError(f"device must be one, or several of one kind, such as cuda:0,cuda:1; got {text!r}")
+        raise ValueError(f"device must be one, or several of one kind, such as cuda:0,cuda:1; got {shown(text)}")
     return found
 
 
@@ -142,7 +143,7 @@ def _device(text: object) -> torch.device:
             return torch.device(text)
     except RuntimeError:
         pass
-    raise ValueError(f"device must be auto, cpu, or an accelerator such as cuda:1; got {text!r}")
+    raise ValueError(f"device must be auto, cpu, or an accelerator such as cuda:1; got {shown(text)}")
 
 
 CPU: Final = Placement("cpu")

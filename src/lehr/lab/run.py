@@ -8,9 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 import lehr
-from lehr._numbers import LARGEST, SMALLEST, number_argument, whole_argument
+from lehr._arguments import number_argument, whole_argument
+from lehr._numbers import LARGEST, SMALLEST, shown
 from lehr.lab.course import course
-from lehr.lab.loop import Loop, Score, Trainable, Workload
+from lehr.lab.loop import Loop, Score, Trainable, Workload, check_trainable
 from lehr.lab.methods import Method
 from lehr.lab.placement import AUTO, Placement
 from lehr.lab.reader import Count, Positive, Share
@@ -41,10 +42,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not isinstance(self.budget, str):
-            raise ValueError(f"Settings: budget must be a text such as '10ep' or '500steps'; got {self.budget!r}")
+            raise ValueError(f"Settings: budget must be a text such as '10ep' or '500steps'; got {shown(self.budget)}")
         object.__setattr__(self, "evaluations", whole_argument("Settings: evaluations", self.evaluations))
         if not isinstance(self.placement, Placement):
-            raise TypeError(f"Settings: placement must be a lehr.lab.Placement; got {self.placement!r}")
+            raise TypeError(f"Settings: placement must be a lehr.lab.Placement; got {shown(self.placement)}")
 
     def for_task(self, task: Workload) -> Settings:
         """The same, with the task's own budget where none is given, and the device that "auto" stands for."""
@@ -152,6 +153,7 @@ def train(
         report: told the progress now and then.
 
     Raises:
+        TypeError: if `task`, `method` or `settings` is none.
         ValueError: if `seed`, `lr` or `share` is out of range.
 
     >>> from lehr import lab
@@ -159,6 +161,7 @@ def train(
     >>> run.updates, run.diverged_at
     (20, None)
     """
+    _check(task, method, settings)
     seed = whole_argument("train: seed", seed, 0, LAST_SEED)
     share = number_argument("train: share", share, SMALLEST, LARGEST)
     lr = None if lr is None else number_argument("train: lr", lr, SMALLEST, LARGEST)
@@ -227,6 +230,14 @@ def train(
         decisions=tuple(_readable(one, way.progress(one.progress)) for one in scheduler.policy.history),
         explanation=way.explanation,
     )  # fmt: skip
+
+
+def _check(task: object, method: object, settings: object) -> None:
+    check_trainable("train", task)
+    if not isinstance(method, Method):
+        raise TypeError(f"train: method must be a lehr.lab.Method, such as lab.METHODS['linear']; got {shown(method)}")
+    if not isinstance(settings, Settings):
+        raise TypeError(f"train: settings must be lehr.lab.Settings; got {shown(settings)}")
 
 
 def _budget(workload: Workload, settings: Settings) -> lehr.Budget:

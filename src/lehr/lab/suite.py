@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from lehr._numbers import whole_argument
+from lehr._arguments import whole_argument
 from lehr.lab.comparison import Comparison, Job, choose_rates, results
 from lehr.lab.failures import told
 from lehr.lab.files import write_text

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from lehr._numbers import SMALLEST, number_argument, whole_argument
+from lehr._arguments import function_argument, number_argument, text_argument, whole_argument
+from lehr._numbers import SMALLEST
 from lehr.lab.data import Data
 from lehr.lab.metric import ACCURACY, Criterion, Metric, as_metric
 from lehr.lab.tensors import TensorWorkload
@@ -49,9 +50,15 @@ class Task:
         if self.clip_norm is not None:
             norm = number_argument("Task: clip_norm", self.clip_norm, SMALLEST, math.inf)
             object.__setattr__(self, "clip_norm", norm)
-        for name in ("model", "loss", "optimizer"):
-            if not callable(getattr(self, name)):
-                raise TypeError(f"Task: {name} must be a function; got {getattr(self, name)!r}")
+        given = {"model": "nothing", "loss": "outputs and targets", "optimizer": "the network"}
+        for name, of in given.items():
+            function_argument(f"Task: {name}", getattr(self, name), of)
+        if not isinstance(self.data, Data):
+            function_argument("Task: data, where it is no lehr.lab.Data,", self.data, "nothing, which returns one")
+        if self.augment is not None:
+            function_argument("Task: augment", self.augment, "inputs and random numbers")
+        for name in ("budget", "about"):
+            text_argument(f"Task: {name}", getattr(self, name))
         object.__setattr__(self, "metric", as_metric(self.metric))
 
     def load(self) -> Data:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import lehr
 from lehr.lab.finding import find_edge
-from lehr.lab.loop import Trainable, Workload
+from lehr.lab.loop import Trainable, Workload, check_trainable
 from lehr.lab.methods import Method
 from lehr.lab.placement import AUTO, Placement
 from lehr.lab.run import Settings, train
@@ -62,4 +62,5 @@ def world(task: Trainable, name: str = "", *, placement: Placement = AUTO) -> Ta
     >>> schedule.header["tasks"]
     ['digits']
     """
+    check_trainable("world", task)
     return TaskWorld(name or task.about, task.workload(), placement)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import lehr
+from lehr._numbers import shown
 from lehr.lab.content import code_hash, content_hash
 from lehr.lab.loop import Score
 from lehr.lab.metric import Criterion
@@ -322,7 +323,7 @@ def _number(name: str, value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"TrainingTask: {name} must return a number, or numbers by name; got {value!r:.80}") from None
+        raise ValueError(f"TrainingTask: {name} must return a number, or numbers by name; got {shown(value)}") from None
 
 
 @contextmanager

@@ -14,17 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from lehr._numbers import (
-    FARTHEST_STEP,
-    LARGEST,
-    MOST_SEEDS,
-    SMALLEST,
-    floats,
-    number_argument,
-    real,
-    shown,
-    whole_argument,
-)
+from lehr._arguments import function_argument, number_argument, path_argument, whole_argument
+from lehr._numbers import FARTHEST_STEP, LARGEST, MOST_SEEDS, SMALLEST, floats, real, shown
 from lehr.learned.network import FARTHEST, WIDEST, BudgetNetwork
 from lehr.learned.schedule import LearnedSchedule
 from lehr.state import Checkpoints, RandomState
@@ -178,6 +169,8 @@ def evolve(
     True
     """
     _check(worlds, updates, first)
+    function_argument("evolve: report", report, "a Generation")
+    folder = None if folder is None else path_argument("evolve: folder", folder)
     generations, pairs = whole_argument("evolve: generations", generations), whole_argument("evolve: pairs", pairs)
     save_every = whole_argument("evolve: save_every", save_every)
     hidden = whole_argument("evolve: hidden", hidden, most=WIDEST)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lehr._numbers import whole_argument
+from lehr._arguments import whole_argument
 
 WINDOWS: Final = (0.01, 0.05, 0.2)
 """Over which shares of the budget the logarithm of the loss is averaged."""

@@ -12,6 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from lehr._arguments import path_argument
 from lehr.learned.inference import FIRST, LEVEL, PLACES, Numbers, OnNumbers, OnTensors, start
 from lehr.learned.network import FARTHEST, WIDEST, BudgetNetwork
 from lehr.policy import Moment, Policy
@@ -170,7 +171,11 @@ class LearnedSchedule(Policy):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the network to a safetensors file with a header."""
-        write_weights(Path(path), self.network.state_dict(), {"kind": KIND, "about": self.header})
+        write_weights(
+            path_argument("LearnedSchedule.save: path", path),
+            self.network.state_dict(),
+            {"kind": KIND, "about": self.header},
+        )
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> LearnedSchedule:
@@ -183,7 +188,7 @@ class LearnedSchedule(Policy):
             FileNotFoundError: if there is no such file.
             ValueError: if the file is no such thing, or damaged.
         """
-        tensors, header = read_weights(Path(path), KIND)
+        tensors, header = read_weights(path_argument("LearnedSchedule.load: path", path), KIND)
         try:
             return cls(_network(tensors), header=Fields("its header", header).table("about"))
         except ValueError as error:

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import torch
 
-from lehr._numbers import FARTHEST_STEP, LARGEST, MOST_SEEDS, SMALLEST, number_argument, shown, whole_argument
+from lehr._arguments import function_argument, number_argument, path_argument, whole_argument
+from lehr._numbers import FARTHEST_STEP, LARGEST, MOST_SEEDS, SMALLEST, shown
 from lehr.mlrsnet.courses import Course, Learnable, MetaStep, MetaTraining, name_of
 from lehr.mlrsnet.gamma import PublishedGamma
 from lehr.mlrsnet.inner import Inner, InnerSGD
@@ -95,6 +96,8 @@ def meta_train(
     listed = list(tasks) if isinstance(tasks, Sequence) else [tasks]
     rule = inner if inner is not None else InnerSGD(weight_decay=5e-4)
     _check(listed, rule, order)
+    function_argument("meta_train: report", report, "a MetaStep")
+    folder = None if folder is None else path_argument("meta_train: folder", folder)
     updates, every = whole_argument("meta_train: updates", updates), whole_argument("meta_train: every", every)
     unroll, stages = whole_argument("meta_train: unroll", unroll), whole_argument("meta_train: stages", stages)
     save_every = whole_argument("meta_train: save_every", save_every)
@@ -140,7 +143,7 @@ def _check(tasks: list[Any], inner: Any, order: Any) -> None:
     if not isinstance(inner, Inner):
         raise TypeError(f"meta_train: inner must be a rule such as InnerSGD(momentum=0.9); got {shown(inner)}")
     if order not in ("first", "second"):
-        raise ValueError(f"meta_train: order must be 'first' or 'second'; got {order!r}")
+        raise ValueError(f"meta_train: order must be 'first' or 'second'; got {shown(order)}")
 
 
 def _check_lengths(tasks: int, updates: int, every: int, stages: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lehr._numbers import LARGEST, SMALLEST, number_argument, whole_argument
+from lehr._arguments import number_argument, whole_argument
+from lehr._numbers import LARGEST, SMALLEST, shown
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class PublishedGamma:
         """
         if not 0.0 <= loss < math.inf:
             raise ValueError(
-                f"PublishedGamma: loss must be a finite number, at least 0; got {loss!r}; where losses are below 0 the "
-                "formula says nothing, so give gamma a number"
+                f"PublishedGamma: loss must be a finite number, at least 0; got {shown(loss)}; where losses are below "
+                "0 the formula says nothing, so give gamma a number"
             )
         level = math.exp(min(loss, 700.0)) if self.perplexity else loss
         if level == 0.0:

@@ -7,7 +7,8 @@ from typing import Final, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from lehr._numbers import whole_argument
+from lehr._arguments import whole_argument
+from lehr._numbers import shown
 
 Cell = Literal["meta-test", "meta-train"]
 State = tuple[Tensor, Tensor]
@@ -44,7 +45,7 @@ class MLRSNetwork(nn.Module):
     def __init__(self, hidden: int = 50, cell: Cell = "meta-test") -> None:
         super().__init__()
         if cell not in CELLS:
-            raise ValueError(f"MLRSNetwork: cell must be one of {', '.join(CELLS)}; got {cell!r}")
+            raise ValueError(f"MLRSNetwork: cell must be one of {', '.join(CELLS)}; got {shown(cell)}")
         self.hidden = hidden = whole_argument("MLRSNetwork: hidden", hidden, 2, WIDEST)
         self.cell: Cell = cell
         self.from_input = _two_layers(1, hidden)

@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from lehr._numbers import LARGEST, SMALLEST, number_argument, shown
+from lehr._arguments import number_argument, path_argument
+from lehr._numbers import LARGEST, SMALLEST, shown
 from lehr.mlrsnet.network import CELLS, WIDEST, Cell, MLRSNetwork, State
 from lehr.mlrsnet.published import read_published
 from lehr.policy import Moment, Policy
@@ -232,7 +233,7 @@ class MLRSNet(Policy):
         first = self.networks[0]
         header = {"hidden": first.hidden, "cell": first.cell, "networks": len(self.networks)}
         about = {**header, "loss_scale": self.loss_scale, "about": self.header}
-        write_weights(Path(path), tensors, {"kind": KIND, **about})
+        write_weights(path_argument("MLRSNet.save: path", path), tensors, {"kind": KIND, **about})
 
     @classmethod
     def load(
@@ -255,7 +256,7 @@ class MLRSNet(Policy):
             FileNotFoundError: if there is no such file.
             ValueError: if the file is no such thing, or damaged.
         """
-        tensors, header = read_weights(Path(path), KIND)
+        tensors, header = read_weights(path_argument("MLRSNet.load: path", path), KIND)
         try:
             fields = Fields("its header", header)
             scale, about = fields.number("loss_scale", 1e-30, 1e30), fields.table("about")
@@ -304,7 +305,7 @@ class MLRSNet(Policy):
             ValueError: if a file holds anything else, or the cell is not known.
         """
         networks = []
-        for path in map(Path, paths):
+        for path in [path_argument("MLRSNet.from_published: paths", path) for path in paths]:
             tensors, released = read_published(path)
             if cell == "detect" and not released:
                 raise ValueError(
@@ -363,17 +364,17 @@ def _stages(stage_loss: StageLoss | None, changes_at: Sequence[float] | None) ->
 
 def _check_stages(networks: int, stage_loss: Any, changes_at: Any) -> None:
     if stage_loss is not None and not callable(stage_loss):
-        raise ValueError(f"MLRSNet: stage_loss must be a function without arguments; got {stage_loss!r}")
+        raise ValueError(f"MLRSNet: stage_loss must be a function without arguments; got {shown(stage_loss)}")
     if changes_at is None:
         return
     try:
         places = [0.0, *map(float, changes_at), 1.0]
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"MLRSNet: changes_at must be a list of shares of the run; got {changes_at!r}") from None
+        raise ValueError(f"MLRSNet: changes_at must be a list of shares of the run; got {shown(changes_at)}") from None
     if len(places) != networks + 1 or not all(one < other for one, other in pairwise(places)):
         raise ValueError(
             f"MLRSNet: changes_at must say where each of {networks} networks but the first takes over, ascending "
-            f"between 0 and 1; got {changes_at!r}"
+            f"between 0 and 1; got {shown(changes_at)}"
         )
 
 

@@ -83,5 +83,5 @@ def as_look(value: Look | Callable[[float], float] | None) -> Look | None:
     if value is None or isinstance(value, Look):
         return value
     if not callable(value):
-        raise TypeError(f"loss_at must be a lehr.Probe or a function from factor to loss; got {value!r}")
+        raise TypeError(f"loss_at must be a lehr.Probe or a function from factor to loss; got {shown(value)}")
     return ExactLook(value)

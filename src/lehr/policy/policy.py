@@ -126,7 +126,7 @@ class Follow(Policy):
 
     def __init__(self, *schedules: Schedule) -> None:
         if not schedules or not all(isinstance(schedule, Schedule) for schedule in schedules):
-            raise TypeError(f"Follow takes one schedule, or one for each parameter group; got {schedules!r}")
+            raise TypeError(f"Follow takes one schedule, or one for each parameter group; got {shown(schedules)}")
         self.schedules = schedules
         self._only = schedules[0] if len(schedules) == 1 else None
 

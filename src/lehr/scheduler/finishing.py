@@ -28,10 +28,10 @@ def tail(factors: float | Sequence[float], progress: float, shape: Schedule) -> 
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"finish_by: shape must be one schedule made of lehr's own, so that a checkpoint can keep it ({error}); "
-            f"got {shape!r:.80}"
+            f"got {shown(shape)}"
         ) from None
     if readable != _from(_LONG, _LONG, shape):
-        raise ValueError(f"finish_by: shape must read again as it is written; got {shape!r:.80}")
+        raise ValueError(f"finish_by: shape must read again as it is written; got {shown(shape)}")
     if abs(shape(0.0) - 1.0) > 1e-9:
         raise ValueError(f"finish_by: shape must start at 1, which is today's rate; {shape!r} starts at {shape(0.0):g}")
     each = [factors] if isinstance(factors, float) else factors

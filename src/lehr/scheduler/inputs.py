@@ -9,7 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lehr._numbers import LARGEST, real, shown, whole_argument
+from lehr._arguments import whole_argument
+from lehr._numbers import LARGEST, real, shown
 from lehr.budget import Budget
 from lehr.policy import Policy, as_policy
 from lehr.scheduler.param_groups import Factors
@@ -67,10 +68,10 @@ def check_arguments(budget: Any, count: Any, agree_every: Any, now: Any, also: A
     if not isinstance(budget, Budget):
         raise TypeError(
             "Scheduler: budget must be a lehr.Budget, such as Budget(steps=1000), training.budget('3ep') or "
-            f"Budget.over(loader, epochs=3); got {budget!r}"
+            f"Budget.over(loader, epochs=3); got {shown(budget)}"
         )
     if count not in ("updates", "calls"):
-        raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {count!r}")
+        raise ValueError(f"Scheduler: count must be 'updates' or 'calls'; got {shown(count)}")
     whole_argument("Scheduler: agree_every", agree_every)
     if not callable(now):
         raise TypeError(

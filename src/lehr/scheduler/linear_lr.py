@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch.optim import Optimizer
 
-from lehr._numbers import LARGEST, SMALLEST, number_argument, whole_argument
+from lehr._arguments import number_argument, whole_argument
+from lehr._numbers import LARGEST, SMALLEST
 from lehr.budget import Budget
 from lehr.scheduler.scheduler import Scheduler
 from lehr.schedules import Linear

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed import ProcessGroup
 
+from lehr._numbers import shown
 from lehr.policy import Look
 from lehr.scheduler import last_words
 from lehr.scheduler.last_words import NoAgreementError
@@ -36,7 +37,7 @@ def check(among: Any) -> None:
     """
     if among is not None and not isinstance(among, ProcessGroup):
         raise TypeError(
-            f"data_parallel must be a torch.distributed.ProcessGroup, as a mesh's get_group() gives; got {among!r:.100}"
+            f"data_parallel must be a torch.distributed.ProcessGroup, as a mesh's get_group() gives; got {shown(among)}"
         )
 
 

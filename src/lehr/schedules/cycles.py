@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from lehr._numbers import LARGEST
+from lehr._numbers import LARGEST, shown
 from lehr.schedules import _check
 from lehr.schedules._namespace import turns_at, whole
 from lehr.schedules.schedule import Schedule
@@ -75,7 +75,7 @@ class WarmRestarts(Schedule):
         _check.each(self, _check.positive, "cycles", "growth")
         _check.each(self, _check.unit, "low")
         if self.growth < 1.0:
-            raise ValueError(f"WarmRestarts: growth is T_mult and must be at least 1; got {self.growth!r}")
+            raise ValueError(f"WarmRestarts: growth is T_mult and must be at least 1; got {shown(self.growth)}")
         if self.cycles * math.log(self.growth) > math.log(LARGEST):
             raise ValueError(
                 f"WarmRestarts: with cycles={self.cycles} and growth={self.growth} the first cycle is less than 1e-30 "

@@ -152,7 +152,7 @@ def _endless_exponential(recipe: str, cycles: float, end: float) -> Schedule:
     """`end^p`, written cycle by cycle so that it goes on beyond the budget as the cycles do."""
     cycles, end = _check.positive(recipe, "cycles", cycles), _check.above_zero(recipe, "end", end)
     if end > 1.0:
-        raise ValueError(f"{recipe}: end is a share of the rate and must be above 0, at most 1; got {end!r}")
+        raise ValueError(f"{recipe}: end is a share of the rate and must be above 0, at most 1; got {shown(end)}")
     each = end ** (1.0 / cycles)
     if not each:
         raise ValueError(f"{recipe}: cycles={cycles} and end={end} leave nothing of the rate after the first cycle")
@@ -162,5 +162,5 @@ def _endless_exponential(recipe: str, cycles: float, end: float) -> Schedule:
 def _checked_warmup(recipe: str, warmup: float, room: float, name: str) -> float:
     given = _check.number(recipe, "warmup", warmup)
     if not 0.0 <= given < room:
-        raise ValueError(f"{recipe}: warmup must be at least 0 and below {name} = {room:g}; got {given!r}")
+        raise ValueError(f"{recipe}: warmup must be at least 0 and below {name} = {room:g}; got {shown(given)}")
     return given

@@ -310,7 +310,9 @@ class Repeated(Schedule):
         _check.each(self, _check.factor, "scale", owner="repeated")
         _nest(self, self.schedule, owner="repeated")
         if self.scale > 1.0:
-            raise ValueError(f"repeated: scale must be at most 1, or the factor grows without end; got {self.scale!r}")
+            raise ValueError(
+                f"repeated: scale must be at most 1, or the factor grows without end; got {shown(self.scale)}"
+            )
 
     def factor_at(self, progress: Any, xp: Any) -> Any:
         turns = turns_at(progress, self.times, xp)

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from lehr._numbers import whole_argument
+from lehr._arguments import whole_argument
 from lehr.state.generators import try_numbers
 from lehr.state.nested import Restore
 from lehr.state.random_state import RandomNumbers
@@ -89,8 +89,8 @@ class Batches(Generic[T]):
     def __init__(self, loader: Iterable[T] | Callable[[], Iterator[T]]) -> None:
         if not isinstance(loader, Iterable) and not callable(loader):
             raise TypeError(
-                f"Batches: loader must be iterable, such as a DataLoader, or a function that returns an iterator; got "
-                f"{loader!r}"
+                "Batches: loader must be iterable, such as a DataLoader, or a function that returns an iterator; got "
+                f"{shown(loader)}"
             )
         self.loader = loader
         self._iterator: Iterator[T] | None = None

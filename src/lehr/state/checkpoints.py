@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import torch
 
-from lehr._numbers import whole_argument
+from lehr._arguments import path_argument, whole_argument
 from lehr.state import saved_tensors
 from lehr.state.files import SUFFIX, move, new_file
 from lehr.state.loading import all_or_nothing, load_part
@@ -79,7 +79,7 @@ class Checkpoints:
                 )
         if not parts:
             raise TypeError("Checkpoints: give what to save by name, such as model=model, optimizer=optimizer")
-        self.folder = Path(folder)
+        self.folder = path_argument("Checkpoints: folder", folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"Checkpoints: folder must be a folder; {self.folder} is a file")
         self.parts = parts

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.amp.grad_scaler import OptState
 from torch.optim import Optimizer
 
-from lehr._numbers import LARGEST, number_argument, whole_argument
+from lehr._arguments import number_argument, whole_argument
+from lehr._numbers import LARGEST
 from lehr.state.nested import Restore, copy_state
 from lehr.state.optimizers import inside
 from lehr.state.random_state import RandomNumbers

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lehr._numbers import shown
 from lehr.scheduler import Scheduler
 from lehr.state.nested import Restore
 from lehr.state.random_state import RandomNumbers
@@ -137,7 +138,7 @@ class StepUpdate:
             return torch.tensor(float(loss))
         except (TypeError, ValueError, RuntimeError):
             raise ValueError(
-                f"Training: step must return the loss, one number; got {returned!r:.80}{advice(returned)}"
+                f"Training: step must return the loss, one number; got {shown(returned)}{advice(returned)}"
             ) from None
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lehr._numbers import SMALLEST, number_argument, real, shown, whole_argument
+from lehr._arguments import number_argument, whole_argument
+from lehr._numbers import SMALLEST, real, shown
 from lehr.budget import Budget
 from lehr.scheduler import Scheduler
 from lehr.scheduler.drivers import rescale
@@ -98,15 +99,19 @@ class Training:
         accumulate = whole_argument("Training: accumulate", accumulate)
         if clip_norm is not None:
             clip_norm = number_argument("Training: clip_norm", clip_norm, SMALLEST, math.inf)
+        if isinstance(batches, str | bytes):
+            raise TypeError(
+                f"Training: batches must be a loader, or a function that gives batches; got {shown(batches)}"
+            )
         given = _optimizers(optimizer)
         more = [loss] if isinstance(loss, nn.Module) else []
-        self._sort([model, *given, *more, *touches, *([] if scaler is None else [scaler])])
+        self._sort([model, *given, *more, *_listed(touches), *([] if scaler is None else [scaler])])
         known = {id(parameter) for module in self.modules for parameter in module.parameters()}
         if not any(id(p) in known for one in self.optimizers for group in one.param_groups for p in group["params"]):
             raise ValueError("Training: optimizer updates no parameter of model; build it from model.parameters()")
         self.batches: Batches[Any] = batches if isinstance(batches, Batches) else Batches(batches)
         self.accumulate = accumulate
-        place = torch.device(device) if device is not None else device_of(model)
+        place = _device(device) if device is not None else device_of(model)
         moves = device is not None or place.type != "cpu"
         mixed = None if autocast is None else (place.type, autocast)
         self._update: Update = LossUpdate(
@@ -151,9 +156,9 @@ class Training:
         """
         for name, value in (("step", step), ("backward", backward or step)):
             if not callable(value):
-                raise TypeError(f"Training.of: {name} must be a function; got {value!r}")
+                raise TypeError(f"Training.of: {name} must be a function; got {shown(value)}")
         training = cls.__new__(cls)
-        training._sort([*touches, *([] if scaler is None else [scaler])])
+        training._sort([*_listed(touches), *([] if scaler is None else [scaler])])
         for part in training._others:
             snapshot(part)  # says at once what cannot be put back
         training.batches = next((part for part in touches if isinstance(part, Batches)), Batches([None]))
@@ -424,7 +429,7 @@ class Training:
         if isinstance(amount, Budget):
             return amount
         if not isinstance(amount, str):
-            raise TypeError(f"budget must be a lehr.Budget or a text such as '30min'; got {amount!r}")
+            raise TypeError(f"budget must be a lehr.Budget or a text such as '30min'; got {shown(amount)}")
         batches = self.batches.per_epoch if self.batches.loader != [None] else None
         budget = Budget.parse(
             amount,
@@ -534,14 +539,30 @@ def _optimizers(given: Any) -> list[Optimizer]:
     return several
 
 
+def _listed(touches: Any) -> list[Any]:
+    if isinstance(touches, str | bytes | Tensor) or not isinstance(touches, Iterable):
+        raise TypeError(f"Training: touches must be a list of what an update changes; got {shown(touches)}")
+    return list(touches)
+
+
+def _device(given: Any) -> torch.device:
+    try:
+        return torch.device(given)
+    except (RuntimeError, TypeError, ValueError):
+        raise ValueError(
+            f"Training: device must be a torch.device or its name, such as 'cuda:1', of a kind that is here; got "
+            f"{shown(given)}"
+        ) from None
+
+
 def _check(model: Any, loss: Any, scaler: Any, autocast: Any, amount: Any) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"Training: model must be a torch.nn.Module; got {type(model).__name__}")
     if not callable(loss):
-        raise TypeError(f"Training: loss must be a function of model and batch; got {loss!r}")
+        raise TypeError(f"Training: loss must be a function of model and batch; got {shown(loss)}")
     if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
         raise TypeError(f"Training: scaler must be a torch.amp.GradScaler; got {type(scaler).__name__}")
     if autocast is not None and not isinstance(autocast, torch.dtype):
-        raise TypeError(f"Training: autocast must be a dtype, such as torch.bfloat16; got {autocast!r}")
+        raise TypeError(f"Training: autocast must be a dtype, such as torch.bfloat16; got {shown(autocast)}")
     if amount is not None and not callable(amount):
-        raise TypeError(f"Training: amount must be a function of a batch; got {amount!r}")
+        raise TypeError(f"Training: amount must be a function of a batch; got {shown(amount)}")

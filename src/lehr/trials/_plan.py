@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from lehr._numbers import whole_argument
+from lehr._arguments import function_argument, whole_argument
 from lehr.budget import Budget
 from lehr.training import Training
 from lehr.training.training import check_training
@@ -131,6 +131,7 @@ def plan(
     True
     """
     check_training("plan", training)
+    function_argument("plan: now", now, "nothing, which gives seconds, such as time.perf_counter")
     steps, warmup = whole_argument("plan: steps", steps, 2), whole_argument("plan: warmup", warmup, 0)
     budget = training.budget(budget)
     if budget.endless:

@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 from torch import Tensor
 
-from lehr._numbers import real, shown, whole_argument
+from lehr._arguments import flag_argument, function_argument, whole_argument
+from lehr._numbers import real, shown
 from lehr.scheduler import ranks
 from lehr.scheduler.last_words import telling
 from lehr.training import Training
@@ -79,12 +80,15 @@ def range_test(
     low, high, diverge = _number_of("low", low), _number_of("high", high), _number_of("diverge", diverge)
     steps = whole_argument("range_test: steps", steps, 2)
     evaluate_every = whole_argument("range_test: evaluate_every", evaluate_every)
+    higher_is_better = flag_argument("range_test: higher_is_better", higher_is_better)
+    if evaluate is not None:
+        function_argument("range_test: evaluate", evaluate, "nothing, which returns a number")
     if not 0.0 < low < high < math.inf:
         raise ValueError(f"range_test: low must be above 0 and high above low; got low={low!r}, high={high!r}")
     if mode not in ("exp", "linear"):
-        raise ValueError(f"range_test: mode must be 'exp' or 'linear'; got {mode!r}")
+        raise ValueError(f"range_test: mode must be 'exp' or 'linear'; got {shown(mode)}")
     if not diverge > 0.0:
-        raise ValueError(f"range_test: diverge must be above 0; got {diverge!r}")
+        raise ValueError(f"range_test: diverge must be above 0; got {shown(diverge)}")
     test = _Test(higher_is_better, diverge)
     watched = not training.has_schedulers
     with training.untouched(), telling(), RateSetter(training.optimizers, "range_test") as setter:
@@ -166,7 +170,7 @@ def _number(what: str, value: Any) -> float:
         return float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
-            f"range_test: the {what} must come back as one number; got {value!r:.80}"
+            f"range_test: the {what} must come back as one number; got {shown(value)}"
             + (". Does it end with `return loss`?" if value is None else "")
         ) from None
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from lehr._numbers import shown
+
 RISEN: Final = 0.05
 """By which share of itself the loss must rise to count as risen; less may be rounding."""
 
@@ -38,7 +40,7 @@ def first_edge(loss_at: Callable[[float], float]) -> float | None:
     """
     now = loss_at(0.0)
     if not math.isfinite(now):
-        raise ValueError(f"loss_at(0.0) must be a finite number, the loss now; got {now!r}")
+        raise ValueError(f"loss_at(0.0) must be a finite number, the loss now; got {shown(now)}")
     least = RISEN * abs(now)
 
     def risen(loss: float) -> bool:

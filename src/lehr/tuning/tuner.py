@@ -189,4 +189,4 @@ def _check(explore: Any, overhead: Any, low: Any, high: Any, anneal: Any) -> Non
     if not 0.0 <= low < high:
         raise ValueError(f"LRTuner: low must be at least 0 and below high; got {shown(low)} and {shown(high)}")
     if anneal is not None and (not isinstance(anneal, Schedule) or anneal(0.0) != 1.0):
-        raise ValueError(f"LRTuner: anneal must be a schedule that starts at 1, such as Linear(); got {anneal!r}")
+        raise ValueError(f"LRTuner: anneal must be a schedule that starts at 1, such as Linear(); got {shown(anneal)}")

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from lehr._numbers import shown
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -47,7 +49,7 @@ class Recipe:
                 return torch.optim.SGD(parameters, lr=0.1, momentum=0.9, nesterov=True, weight_decay=self.decay)
             case "adamw":
                 return torch.optim.AdamW(parameters, lr=1e-3, betas=self.betas, weight_decay=self.decay)
-        raise ValueError(f"Recipe: optimizer must be sgd, momentum, nesterov or adamw; got {self.optimizer!r}")
+        raise ValueError(f"Recipe: optimizer must be sgd, momentum, nesterov or adamw; got {shown(self.optimizer)}")
 
 
 def draw_recipe(
