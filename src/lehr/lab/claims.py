@@ -65,6 +65,12 @@ class Finding:
         needed: how many seeds would show a difference as large as this one in four cases of five; None if there is no
             difference, or more than 10,000 would be needed.
         diverged: runs of either method that broke off.
+
+    >>> from lehr import lab
+    >>> results = lab.compare("digits", ["linear", "step"], budget="4steps", seeds=1)
+    >>> finding = lab.examine(results, ["linear > step"])[0]
+    >>> finding.verdict, finding.n, finding.p
+    ('cannot tell', 1, None)
     """
 
     claim: Claim

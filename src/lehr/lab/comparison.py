@@ -89,6 +89,11 @@ class Comparison:
     Raises:
         TypeError: if `task` is neither a name nor a task.
         ValueError: if an argument makes no sense, or there would be more than 100,000 runs.
+
+    >>> from lehr import lab
+    >>> methods = lab.load_methods("linear, step")
+    >>> Comparison("digits", methods, lab.Settings("20steps"), seeds=3, lr_grid=(0.1, 0.3)).runs
+    10
     """
 
     task: str | Trainable

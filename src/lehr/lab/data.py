@@ -25,6 +25,10 @@ class Data:
 
     Raises:
         ValueError: if a part is empty, or its inputs and targets differ in number.
+
+    >>> pairs = torch.zeros(4, 2), torch.zeros(4)
+    >>> len(Data(train=pairs, validation=pairs, test=pairs).train[0])
+    4
     """
 
     train: Pairs

@@ -24,6 +24,10 @@ class Criterion:
         name: how the report calls it.
         higher_is_better: whether more is better.
         percent: whether to print it as a percentage.
+
+    >>> loss = Criterion("loss", higher_is_better=False)
+    >>> loss.show(0.25), loss.show_gap(0.5), loss.sign
+    ('0.2500', '+0.5000', -1.0)
     """
 
     name: str

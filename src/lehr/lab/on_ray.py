@@ -54,6 +54,9 @@ class RayCluster:
 
     Raises:
         ValueError: if `gpus` is no such number.
+
+    >>> RayCluster(gpus=0.25).place(Placement(device="cuda")), RayCluster().place(Placement(device="auto"))
+    ('cuda', 'cpu')
     """
 
     address: str | None = None

@@ -51,6 +51,13 @@ def read_results(folder: str | Path) -> Results:
 
     Raises:
         ValueError: if the file is missing, damaged, or of another version of lehr.
+
+    >>> import tempfile
+    >>> from lehr import lab
+    >>> folder, methods = tempfile.mkdtemp(), lab.load_methods("linear")
+    >>> made = lab.run_comparison(lab.Comparison("digits", methods, lab.Settings("4steps"), seeds=1), folder)
+    >>> read_results(folder).best
+    'linear'
     """
     path = Path(folder) / "results.json"
     return Results.from_json(read_bytes(path), str(path))
@@ -65,6 +72,13 @@ def write_report(folder: str | Path) -> Path:
     Raises:
         ValueError: if `results.json` is missing, damaged, or of another version of lehr; or if `claims.json` is
             damaged or of another.
+
+    >>> import tempfile
+    >>> from lehr import lab
+    >>> folder, methods = tempfile.mkdtemp(), lab.load_methods("linear")
+    >>> made = lab.run_comparison(lab.Comparison("digits", methods, lab.Settings("4steps"), seeds=1), folder)
+    >>> write_report(folder).name
+    'report.html'
     """
     path = Path(folder) / "report.html"
     write_text(path, render(read_results(folder), read_statements(folder)))

@@ -153,6 +153,11 @@ class MethodResult:
         search_cost: of the runs that chose its peak rate.
         against_best: the best method against it; None for the best itself.
         to_target: its way to the winner's validation; None without a winner.
+
+    >>> from lehr import lab
+    >>> row = lab.compare("digits", ["linear"], budget="4steps", seeds=1).of("linear")
+    >>> row.policy, row.cost.updates, row.diverged
+    ('Linear()', 4, ())
     """
 
     method: str
@@ -204,6 +209,11 @@ class BudgetShare:
         lost_at_full: what choosing that one loses at the whole budget; None if it diverges there.
         rank_correlation: Spearman's, of the order on validation here and on the test set at the whole budget.
         methods: one entry each.
+
+    >>> from lehr import lab
+    >>> shares = lab.compare("digits", ["linear"], budget="4steps", seeds=1, shares=[0.5]).budgets
+    >>> [(row.share, row.updates, row.best) for row in shares]
+    [(0.5, 2, 'linear'), (1.0, 4, 'linear')]
     """
 
     share: Share
@@ -245,6 +255,11 @@ class Results:
         runs: at the whole budget.
         smaller_runs: at shares of it.
         search_runs: those that chose rates.
+
+    >>> from lehr import lab
+    >>> results = lab.compare("digits", ["linear"], budget="4steps", seeds=2)
+    >>> results.best, results.total.updates, Results.from_json(results.to_json()).names
+    ('linear', 8, ['linear'])
     """
 
     command: str
@@ -350,7 +365,15 @@ def _ended(runs: Sequence[Divergence]) -> str:
 
 
 def verdict(results: Results) -> str:
-    """Who won, and how sure that is, in one or two sentences."""
+    """Who won, and how sure that is, in one or two sentences.
+
+    Args:
+        results: of a comparison.
+
+    >>> from lehr import lab
+    >>> verdict(lab.compare("digits", ["linear"], budget="4steps", seeds=1)).endswith(" %, alone.")
+    True
+    """
     best = results.best
     winner = results.of(best).test if best is not None else None
     if winner is None:

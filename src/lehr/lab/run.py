@@ -34,6 +34,9 @@ class Settings:
     Raises:
         ValueError: if `evaluations` is no whole number above 0, or `budget` is no text.
         TypeError: if `placement` is none.
+
+    >>> Settings("500steps", evaluations=4).budget
+    '500steps'
     """
 
     budget: str = ""
@@ -65,6 +68,11 @@ class Evaluation:
         validation: the metric over the validation set.
         passes: forward passes of one batch by then.
         numbers: what else was measured there, by name.
+
+    >>> from lehr import lab
+    >>> run = lab.compare("digits", ["linear"], budget="8steps", seeds=1, evaluations=2).runs[0]
+    >>> [(one.update, one.progress) for one in run.curve]
+    [(4, 0.5), (8, 1.0)]
     """
 
     update: Count
@@ -102,6 +110,11 @@ class Run:
         explanation: what a search within the budget tried, saw and chose.
         test_numbers: what else was measured on the test set, by name.
         failure: why it could not go on, such as "out of memory"; None for a run that finished or diverged.
+
+    >>> from lehr import lab
+    >>> run = lab.compare("digits", ["linear"], budget="4steps", seeds=1, lr=0.1).runs[0]
+    >>> run.updates, [rate for _, rate in run.rates]
+    (4, [0.1, 0.075, 0.05, 0.025, 0.0])
     """
 
     method: str

@@ -28,6 +28,9 @@ class Summary:
         sd: their standard deviation (n - 1); None for a single one.
         low: lower end of the 95 % confidence interval of the mean (Student's t); None for a single one.
         high: its upper end.
+
+    >>> summarise([1.0, 2.0, 3.0]).n, summarise([1.0])
+    (3, Summary(n=1, mean=1.0, sd=None, low=None, high=None))
     """
 
     n: Count
@@ -52,6 +55,9 @@ class Pairing:
         high: its upper end.
         p: two-sided p-value of the paired t-test, corrected for the number of comparisons (Holm); None for one pair.
         tied: whether the difference may well be chance: p is at least 0.05 or not to be had.
+
+    >>> compare({"a": {0: 5.0}, "b": {0: 1.0}}, "a", higher_is_better=True)["b"]
+    Pairing(n=1, difference=4.0, low=None, high=None, p=None, tied=True)
     """
 
     n: Count

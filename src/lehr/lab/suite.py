@@ -60,6 +60,12 @@ def run_comparison(
         ValueError: if the task cannot be loaded, `out` holds damaged runs or those of another comparison, or other
             processes could not find the task.
         OSError: if `out` cannot be written.
+
+    >>> import tempfile
+    >>> from lehr import lab
+    >>> comparison = lab.Comparison("digits", lab.load_methods("linear"), lab.Settings("4steps"), seeds=1)
+    >>> run_comparison(comparison, tempfile.mkdtemp()).total.updates
+    4
     """
     given = task if task is not None else None if isinstance(comparison.task, str) else comparison.task
     processes = None if processes is None else whole_argument("processes", processes, most=MOST_PROCESSES)

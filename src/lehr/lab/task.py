@@ -32,6 +32,18 @@ class Task:
         clip_norm: largest norm of the gradient, if it is clipped.
         augment: (inputs of a training batch, random numbers) -> what the network sees of them; None leaves them alone.
         about: one line for `lehr tasks`.
+
+    >>> numbers = torch.arange(8.0).reshape(8, 1)
+    >>> task = Task(
+    ...     model=lambda: nn.Linear(1, 1),
+    ...     data=Data((numbers, 2 * numbers), (numbers, 2 * numbers), (numbers, 2 * numbers)),
+    ...     loss=nn.functional.mse_loss,
+    ...     optimizer=lambda model: torch.optim.SGD(model.parameters(), lr=0.01),
+    ...     metric=Metric("error", nn.functional.mse_loss, higher_is_better=False),
+    ...     batch_size=4,
+    ... )
+    >>> len(task.load().train[0]), task.criterion.name
+    (8, 'error')
     """
 
     model: Callable[[], nn.Module]
