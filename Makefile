@@ -5,6 +5,9 @@ BIN := .venv/bin
 .PHONY: install demo test integrations accelerator fuzz check lint pages kill bench docs clean
 .DEFAULT_GOAL := install
 
+# Modules are compiled once, also where the machine says not to, and not anew in each of the hundreds of processes that the tests start.
+export PYTHONDONTWRITEBYTECODE :=
+
 # Everything, for developing.
 install: .venv/installed-dev
 

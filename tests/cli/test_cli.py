@@ -454,8 +454,9 @@ def test_a_training_of_ones_own_is_compared_found_and_frozen(
     assert lehr(monkeypatch, "compare", *arguments, "--processes", "1", "--budgets", "50%") == 0
     assert "Test accuracy after 2ep" in capsys.readouterr().out
     assert len(list((tmp_path / "out" / "runs").iterdir())) == 4 + 4 + 4
-    assert lehr(monkeypatch, "find", "--task", task, "--steps", "40") == 0
-    assert "suggestion" in capsys.readouterr().out
+    for maker in ("make_task", "make_training"):
+        assert lehr(monkeypatch, "find", "--task", task.replace("make_task", maker), "--steps", "40") == 0
+        assert "suggestion" in capsys.readouterr().out
     assert lehr(monkeypatch, "freeze", "--task", task, "--budget", "2ep") == 0
     assert "FreezeOut(<2 layers>" in capsys.readouterr().out
 
@@ -466,6 +467,9 @@ def test_a_training_of_ones_own_is_compared_found_and_frozen(
         ("broken", "compare", "ZeroDivisionError: division by zero (mine.py, line"),
         ("broken", "find", "ZeroDivisionError: division by zero (mine.py, line"),
         ("broken", "freeze", "ZeroDivisionError: division by zero (mine.py, line"),
+        ("make_training", "compare", "add a function that returns lehr.lab.TrainingTask(make_training=make_training, "),
+        ("make_training", "find --evaluate-every 5", "needs a validation set"),
+        ("make_training", "find --accumulate 2", "Training(..., accumulate=2)"),
         ("unseen", "freeze", "give TrainingTask example=, what the model is called with"),
         ("make_task", "meta-train", "needs a lehr.lab.Task; "),
     ],
@@ -476,7 +480,7 @@ def test_what_is_wrong_with_a_training_of_ones_own_is_one_sentence(
 ) -> None:  # fmt: skip
     (tmp_path / "mine.py").write_text(OWN)
     options = ("--out", str(tmp_path / "out")) if command == "compare" else ()
-    assert lehr(monkeypatch, command, "--task", f"{tmp_path / 'mine.py'}:{function}", *options) == 2
+    assert lehr(monkeypatch, *command.split(), "--task", f"{tmp_path / 'mine.py'}:{function}", *options) == 2
     said = capsys.readouterr().err
     assert says in said
     assert len(said.splitlines()) == 1

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from lehr._figure import new_figure
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -26,11 +28,7 @@ def draw_run(
         rates: pairs of an update and the rate of each parameter group.
         decisions: pairs of a share of the run and a word.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("FitResult.plot needs matplotlib: pip install matplotlib") from None
-    figure = Figure(figsize=(7, 4.8), layout="constrained")
+    figure = new_figure(7, 4.8, called="FitResult.plot")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     above.plot([at for at, _ in losses], [loss for _, loss in losses], ".", color=BLUE, alpha=0.25, markersize=3)
     smooth = _smoothed([loss for _, loss in losses])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -15,8 +16,9 @@ from lehr import lab
 from lehr.cli.terminal import draw
 from lehr.lab.failures import told
 from lehr.lab.files import write, write_text
+from lehr.lab.loop import Trainable
 from lehr.lab.placement import Precision
-from lehr.lab.tasks import with_network
+from lehr.lab.tasks import load, trained_from, with_network
 
 MEANING = {
     "steepest": "where the loss falls fastest",
@@ -29,7 +31,11 @@ MEANING = {
 
 def find(
     task: Annotated[
-        str, typer.Option(help="A name from `lehr tasks`, or your own: path/to/file.py:make_task.")
+        str,
+        typer.Option(
+            help="A name from `lehr tasks`, or your own as path/to/file.py:function, which runs the code of that file. "
+            "The function takes a seed and makes a lehr.Training, or takes nothing and makes a task."
+        ),
     ] = "digits",
     network: Annotated[str, typer.Option(help="Another network for an image task, from `lehr tasks`.")] = "",
     low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-5,
@@ -55,14 +61,18 @@ def find(
         raise ValueError(f"--mode must be exp or linear; got {mode}")
     placement = lab.Placement(device, cast("Precision", precision), accumulate=accumulate)
     task = with_network(task, network)
-    chosen = lab.load_task(task, data or None)
-    found = told(
-        f"testing the rates of {task}",
-        lambda: lab.find(
-            chosen, low=low, high=high, steps=steps, mode=cast("Literal['exp', 'linear']", mode), seed=seed,
-            evaluate_every=evaluate_every, placement=placement,
-        ),
-    )  # fmt: skip
+    chosen = load(task, data or None)
+    ramp = cast("Literal['exp', 'linear']", mode)
+    if isinstance(chosen, Trainable):
+        test = partial(lab.find, chosen, seed=seed, evaluate_every=evaluate_every, placement=placement)
+    elif evaluate_every:
+        raise ValueError(
+            f"--evaluate-every needs a validation set, which {task} has not: name a function that returns a "
+            "lehr.lab.TrainingTask, or leave the option out"
+        )
+    else:
+        test = partial(lehr.range_test, trained_from(task, chosen, seed, placement))
+    found = told(f"testing the rates of {task}", lambda: test(low=low, high=high, steps=steps, mode=ramp))
     console = Console()
     draw(console, f"{task}: loss against learning rate", found.rates, found.losses, log_x=found.rates[-1] > 50 * low)
     console.print(_table(found))

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import nn
@@ -207,12 +207,7 @@ def load_task(name: str, data: str | None = None) -> Trainable:
             f"unknown task {name!r}{_close(name, TASKS)}; known are {', '.join(TASKS)}, zoo/FAMILY/NUMBER, "
             "path/to/file.py:make_task, or a text file"
         )
-    task = told(f"{function} of {path}", _function_in(Path(path), function))
-    if not isinstance(task, Trainable):
-        raise ValueError(
-            f"{name} returned a {type(task).__name__}; it must return a lehr.lab.Task or a lehr.lab.TrainingTask"
-        )
-    return task
+    return _task_of(name, _function_in(Path(path), function))
 
 
 def with_network(name: str, chosen: str) -> str:
@@ -251,21 +246,55 @@ def make_training(
     Raises:
         ValueError: if there is no such task, file or function, it makes something else, or has no budget of its own.
     """
-    path, _, function = name.rpartition(":")
-    if path.endswith(".py"):
-        made = _function_in(Path(path), function)
-        if signature(made).parameters:
-            seed_everything(seed)
-            training = told(f"{function} of {path}", partial(cast("Callable[[int], object]", made), seed))
-            if not isinstance(training, lehr.Training):
-                raise ValueError(f"{name} returned a {type(training).__name__}; it must return a lehr.Training")
-            if not budget:
-                raise ValueError("--budget is missing: say what to spend, such as 10min or 500steps")
-            placement.move(training)
-            return training, training.budget(budget)
-    workload = load_task(name, data).workload()
+    found = load(name, data)
+    if not isinstance(found, Trainable):
+        if not budget:
+            raise ValueError("--budget is missing: say what to spend, such as 10min or 500steps")
+        training = trained_from(name, found, seed, placement)
+        return training, training.budget(budget)
+    workload = found.workload()
     training = workload.loop(seed, workload.placed(placement)).training
     return training, workload.budget_of(budget or workload.budget)
+
+
+def load(name: str, data: str | None = None) -> Trainable | Callable[[int], object]:
+    """The task of that name, or the function that makes a training from a seed, where that is what the name says.
+
+    Args:
+        name: as in `load_task`; or `path/to/file.py:function` where the function takes a seed.
+        data: the folder to look for data in, if not the usual ones.
+
+    Raises:
+        ValueError: if there is no such task, file or function, or it makes something else.
+    """
+    path, _, function = name.rpartition(":")
+    if not path.endswith(".py"):
+        return load_task(name, data)
+    made = _function_in(Path(path), function)
+    return made if signature(made).parameters else _task_of(name, made)
+
+
+def trained_from(name: str, made: Callable[[int], object], seed: int, placement: Placement = AUTO) -> lehr.Training:
+    """The training that a function makes from a seed, with all random numbers seeded before.
+
+    Args:
+        name: of the function, for errors.
+        made: seed -> training.
+        seed: of initial weights, batch order and all other random numbers.
+        placement: where it computes.
+
+    Raises:
+        ValueError: if the function fails or makes something else, or `placement` says what only the function can.
+    """
+    path, _, function = name.rpartition(":")
+    if placement.accumulate != 1:
+        raise ValueError(f"accumulate is for a lab.Task; say lehr.Training(..., accumulate={placement.accumulate})")
+    seed_everything(seed)
+    training = told(f"{function} of {path}", partial(made, seed))
+    if not isinstance(training, lehr.Training):
+        raise ValueError(f"{name} returned a {type(training).__name__}; it must return a lehr.Training")
+    placement.move(training)
+    return training
 
 
 def code_of(name: str) -> str | None:
@@ -297,7 +326,27 @@ def with_file(name: str, file: Path) -> str:
     return str(file) if name.endswith(TEXTS) else f"{file}:{name.rpartition(':')[2]}"
 
 
-def _function_in(path: Path, function: str) -> Callable[[], object]:
+def _task_of(name: str, made: Callable[[], object]) -> Trainable:
+    path, _, function = name.rpartition(":")
+    wrap = f"lehr.lab.TrainingTask(make_training={function}, validate=..., test=...)"
+    if any(
+        one.default is one.empty and one.kind <= one.POSITIONAL_OR_KEYWORD
+        for one in signature(made).parameters.values()
+    ):
+        raise ValueError(
+            f"{name} takes arguments, but a task comes from a function without any; if it makes a lehr.Training from "
+            f"a seed, add a function that returns {wrap} and name that"
+        )
+    task = told(f"{function} of {path}", made)
+    if not isinstance(task, Trainable):
+        raise ValueError(
+            f"{name} returned a {type(task).__name__}; it must return a lehr.lab.Task or a lehr.lab.TrainingTask"
+            + (f", such as {wrap}" if isinstance(task, lehr.Training) else "")
+        )
+    return task
+
+
+def _function_in(path: Path, function: str) -> Callable[..., object]:
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     name = f"lehr_task_{path.stem}"
@@ -313,7 +362,7 @@ def _function_in(path: Path, function: str) -> Callable[[], object]:
     made = getattr(module, function, None)
     if not callable(made):
         raise ValueError(f"{path} has no function {function!r}")
-    found: Callable[[], object] = made
+    found: Callable[..., object] = made
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from lehr._figure import new_figure
 from lehr._svg import figure
 from lehr.trials.curve import course
 
@@ -47,7 +48,7 @@ def draw(
 ) -> Axes:
     """Losses over rates, the smoothed course, and where the suggestions lie."""
     if axes is None:
-        axes = _new_axes()
+        axes = new_figure(7, 3.6, called="RangeTestResult.plot").add_subplot()
     line = course(losses).values
     axes.plot(rates, losses, ".", color="#2456a6", alpha=0.25, markersize=4)
     axes.plot(rates, line, color="#2456a6", linewidth=2)
@@ -85,14 +86,6 @@ def _add_scores(axes: Axes, scores: Scores) -> None:
     other.plot(scores.rates, scores.values, color="#8c6d46", linewidth=1.2)
     other.set_ylabel(scores.label, color="#8c6d46")
     other.spines[["top"]].set_visible(False)
-
-
-def _new_axes() -> Axes:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("RangeTestResult.plot needs matplotlib: pip install matplotlib") from None
-    return Figure(figsize=(7, 3.6), layout="constrained").add_subplot()
 
 
 def _range(line: list[float]) -> tuple[float, float]:
