@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
+import torch.distributed as dist
 import torch.multiprocessing as mp
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -22,5 +24,12 @@ def run_ranks(work: Callable[[int, str], None], folder: Path, ranks: int) -> Non
 
 
 def run_all_ranks(work: Callable[[int, str], None], folder: Path, ranks: int) -> None:
-    """The same, where none may fail."""
-    mp.start_processes(work, (str(folder),), nprocs=ranks, start_method="forkserver")  # type: ignore[no-untyped-call]
+    """The same, in a gloo group of all of them, where none may fail."""
+    mp.start_processes(_in_group, (work, str(folder), ranks), nprocs=ranks, start_method="forkserver")  # type: ignore[no-untyped-call]
+
+
+def _in_group(rank: int, work: Callable[[int, str], None], folder: str, ranks: int) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=ranks)
+    work(rank, folder)
+    gc.collect()  # a wrapped model that outlives its group can wait for it for good
+    dist.destroy_process_group()

@@ -34,7 +34,6 @@ def _rates(scheduler: lehr.Scheduler, losses: list[float], samples: list[int]) -
 
 
 def _work(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=RANKS)
     torch.manual_seed(rank)
     losses = torch.rand(STEPS).tolist()  # each rank sees its own
     found: dict[str, object] = {}
@@ -88,7 +87,6 @@ def _work(rank: int, folder: str) -> None:
     averaged.observe(loss=torch.tensor(float(rank)))
     found["mean loss"] = [float(averaged.policy.best)]  # type: ignore[attr-defined]
     Path(folder, f"{rank}.json").write_text(json.dumps(found))
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")

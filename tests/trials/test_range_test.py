@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from torch import nn
 
 import lehr
@@ -289,7 +288,6 @@ def test_an_optimizer_without_a_rate_is_told() -> None:
 
 
 def _work(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     torch.manual_seed(0)
     model = nn.parallel.DistributedDataParallel(nn.Linear(4, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -308,7 +306,6 @@ def _work(rank: int, folder: str) -> None:
     training = lehr.Training.of(step, touches=[model, optimizer, generator])
     found = lehr.range_test(training, low=1e-4, high=1.0, steps=120)
     Path(folder, f"{rank}.json").write_text(json.dumps([found.to_dict(), mine, model.module.weight.tolist()]))
-    dist.destroy_process_group()
 
 
 def test_two_ranks_average_stop_together_and_agree(tmp_path: Path) -> None:
