@@ -278,3 +278,9 @@ def test_a_compiled_model_is_looked_into() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     compiled = torch.compile(model, backend="eager")
     assert lehr.layers_of(compiled, torch.zeros(1, 2)).model is model  # type: ignore[arg-type]
+
+
+def test_a_list_of_blocks_may_be_a_module() -> None:
+    """As in `layers=model.blocks`."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2))
+    assert [layer.name for layer in lehr.layers_of(model, torch.zeros(1, 2), layers=model)] == ["0", "1", "2"]

@@ -71,7 +71,7 @@ def at_depth(model: nn.Module, depth: int, prefix: str = "") -> list[Named]:
 
 
 def _listed(given: Any) -> list[Any]:
-    if isinstance(given, str | nn.Module) or not isinstance(given, Iterable) or not (several := list(given)):
+    if isinstance(given, str) or not isinstance(given, Iterable) or not (several := list(given)):
         raise TypeError(
             "layers_of: layers must be a list of modules or their names, some perhaps in lists of their own; got "
             f"{shown(given)}"
