@@ -126,7 +126,7 @@ def test_momenta_may_differ_by_group() -> None:
         ({"step_size": 0}, "step_size must be a whole number"),
         ({"cycles": 1.5}, "cycles must be a whole number"),
         ({"policy": "cosine"}, "policy must be one of triangular, triangular2, exp_range"),
-        ({"gamma": 1.1}, "gamma must be above 0 and at most 1"),
+        ({"gamma": 1.1}, "gamma must be a number above 0 and at most 1"),
         ({"base_momentum": 0.95}, "momenta must satisfy"),
     ],
 )
