@@ -1,0 +1,126 @@
+"""What looking costs by the clock: seconds of whole runs with LRTuner, with the learned schedule, and with neither.
+
+    python run.py digits            # and resnet, tinyshakespeare; alone on the machine, one thread
+    python run.py --table           # what the files say
+
+Rounds that are there are kept, so the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean, stdev
+
+import torch
+from scipy import stats
+
+from lehr import lab
+from lehr.lab import models
+from lehr.lab.files import write_json
+from lehr.lab.loop import Workload
+from lehr.lab.records import environment
+from lehr.lab.statistics import LEVEL, holm
+
+HERE = Path(__file__).parent
+ROUNDS, BOUND = 5, 0.05
+PLAIN, LOOKING = "linear", ("lrtuner", "learned")
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is trained for how many updates, and at which rate the line and the tuner start."""
+
+    task: str
+    updates: int
+    lr: float
+
+
+NETWORKS = {
+    "digits": Network("digits", 2_000, 0.1),
+    "resnet": Network("cifar10", 500, 0.1),
+    "tinyshakespeare": Network("tinyshakespeare", 500, 1e-3),
+}
+TOLD = 1e-6
+"""The rate that the tuner is told."""
+
+
+def workload(name: str) -> Workload:
+    task = lab.load_task(NETWORKS[name].task)
+    if name == "resnet":
+        task = replace(
+            task, model=partial(models.small_resnet, blocks=2, width=8), batch_size=64,
+            optimizer=lambda model: torch.optim.SGD(
+                model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
+            ),
+        )  # fmt: skip
+    return task.workload()
+
+
+def timed(name: str, task: Workload, method: str, updates: int) -> dict[str, float]:
+    lr = TOLD if method == "lrtuner" else NETWORKS[name].lr
+    settings = lab.Settings(f"{updates}steps", evaluations=1)
+    run = lab.train(task, lab.METHODS[method], settings, 0, lr, look_at_test=False)
+    return {
+        "seconds": run.curve[-1].seconds,
+        "updates": run.updates,
+        "probe_passes": run.probe_passes,
+        "search_seconds": run.seconds - run.curve[-1].seconds,
+    }
+
+
+def measure(name: str) -> None:
+    torch.set_num_threads(1)
+    task, updates = workload(name), NETWORKS[name].updates
+    timed(name, task, PLAIN, max(20, updates // 10))  # whatever comes up at first
+    for number in range(ROUNDS):
+        file = HERE / "runs" / f"{name}_round-{number}.json"
+        if file.exists():
+            continue
+        order = (PLAIN, *LOOKING)
+        order = order[number % 3 :] + order[: number % 3]
+        found = {method: timed(name, task, method, updates) for method in order}
+        write_json(file, {"network": name, "order": order, **found, "environment": environment()}, indent=None)
+        longer = {method: found[method]["seconds"] / found[PLAIN]["seconds"] - 1.0 for method in LOOKING}
+        print(name, number, {method: f"{share:+.1%}" for method, share in longer.items()}, flush=True)
+
+
+def table() -> None:
+    tests: dict[str, tuple[float, float]] = {}
+    rows: dict[str, tuple[list[float], float, float]] = {}
+    for name in NETWORKS:
+        rounds = [json.loads(file.read_text()) for file in sorted((HERE / "runs").glob(f"{name}_round-*.json"))]
+        for method in LOOKING:
+            longer = [one[method]["seconds"] / one[PLAIN]["seconds"] - 1.0 for one in rounds]
+            passes = fmean(one[method]["probe_passes"] / 3.0 / one[method]["updates"] for one in rounds)
+            plain = fmean(one[PLAIN]["seconds"] / one[PLAIN]["updates"] for one in rounds)
+            rows[f"{name}, {method}"] = (longer, passes, plain)
+            tests[f"{name}, {method}"] = (
+                float(stats.ttest_1samp(longer, BOUND, alternative="less").pvalue),
+                float(stats.ttest_1samp(longer, BOUND, alternative="greater").pvalue),
+            )
+    within, beyond = (holm({key: both[side] for key, both in tests.items()}) for side in (0, 1))
+    print("| network, method | an update of the line (ms) | longer (%) | by its passes (%) | p, within 5 % | verdict |")
+    print("|---|---:|---:|---:|---:|---|")
+    for key, (longer, passes, plain) in rows.items():
+        verdict = "holds" if within[key] < LEVEL else "contradicted" if beyond[key] < LEVEL else "cannot tell"
+        spread = f"{100.0 * fmean(longer):+.1f} ± {100.0 * stdev(longer):.1f}"
+        print(f"| {key} | {1e3 * plain:.1f} | {spread} | {100.0 * passes:.1f} | {within[key]:.3f} | **{verdict}** |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("network", nargs="?", choices=NETWORKS)
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.network:
+        measure(arguments.network)
+    if arguments.table:
+        table()
+
+
+if __name__ == "__main__":
+    main()
