@@ -1,4 +1,4 @@
-"""A real training process, killed at twenty random moments, ends with the very same weights."""
+"""A real training process, killed at random moments, ends with the very same weights."""
 
 from __future__ import annotations
 

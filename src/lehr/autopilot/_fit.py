@@ -61,7 +61,7 @@ def fit(
     Without a policy, the `Autopilot` finds the rate by trials within the budget, and `result.explain()` says how.
     Evaluation and saving do not count as time. With `checkpoints`, a run that was killed goes on where it was saved
     last, bit for bit under a budget of steps. Ctrl-C and SIGTERM end it after the update under way, saved. Several
-    processes stop together, and keep checkpoints of their own.
+    processes stop together; `checkpoints` is for one, and with several keep your own (`lehr.Checkpoints`).
 
     Args:
         training: what to train.

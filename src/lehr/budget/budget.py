@@ -121,7 +121,7 @@ class Budget:
         """No end, but a measure: progress grows by 1 every so many steps (or epochs, samples, tokens, seconds).
 
         For cycles that run open-ended: CLR with `step_size=2000` is `Triangular()` under `Budget.every(steps=4000)`.
-        `finished` stays False and `remaining()` infinite.
+        `finished` stays False and `remaining` infinite.
 
         >>> Budget.every(steps=4000)
         Budget.every(steps=4000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -117,7 +117,17 @@ class Finding:
         return f"{shown}; to show {gap} takes {needed}."
 
 
-def examine(results: Results, claims: Sequence[Claim | str]) -> list[Finding]:
+def load_claims(given: Claim | str | Iterable[Claim | str]) -> list[Claim]:
+    """The claim alone, or each of several.
+
+    >>> load_claims("knee > linear") == load_claims([Claim("knee", "linear")])
+    True
+    """
+    several = [given] if isinstance(given, str | Claim) or not isinstance(given, Iterable) else given
+    return [claim if isinstance(claim, Claim) else Claim.parse(claim) for claim in several]
+
+
+def examine(results: Results, claims: Claim | str | Iterable[Claim | str]) -> list[Finding]:
     """What the results say of each claim, by paired t-tests over the seeds.
 
     How many seeds would be needed follows from the standard deviation and the difference that were seen, so it is as
@@ -125,7 +135,7 @@ def examine(results: Results, claims: Sequence[Claim | str]) -> list[Finding]:
 
     Args:
         results: of a comparison.
-        claims: about methods in it.
+        claims: one about methods in it, or several.
 
     Raises:
         ValueError: if a claim is none, or names a method that did not compete.
@@ -135,7 +145,7 @@ def examine(results: Results, claims: Sequence[Claim | str]) -> list[Finding]:
     >>> [(finding.verdict, finding.n) for finding in lab.examine(results, ["linear > step"])]
     [('cannot tell', 2)]
     """
-    each = [claim if isinstance(claim, Claim) else Claim.parse(claim) for claim in claims]
+    each = load_claims(claims)
     gaps = [_gaps(results, claim) for claim in each]
     tests = {str(k): p for k, values in enumerate(gaps) if (p := paired_test(values)[2]) is not None}
     corrected = holm(tests)

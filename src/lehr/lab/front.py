@@ -12,7 +12,7 @@ from typing import Any
 
 from lehr._arguments import whole_argument
 from lehr._numbers import floats, shown
-from lehr.lab.claims import Claim
+from lehr.lab.claims import Claim, load_claims
 from lehr.lab.comparison import Comparison
 from lehr.lab.failures import told
 from lehr.lab.loop import Trainable
@@ -93,7 +93,7 @@ def compare(
     """
     places = devices(",".join(_texts("device", device)))
     _check(data, out, on, watch)
-    stated = _claims(claims)
+    stated = tuple(load_claims(claims))
     rates, parts = _numbers("lr_grid", lr_grid), _numbers("shares", shares)
     processes_per_run = whole_argument("processes_per_run", processes_per_run)
     comparison = Comparison(
@@ -145,20 +145,11 @@ def _numbers(name: str, given: object) -> tuple[float, ...]:
 
 def _texts(name: str, given: object) -> list[str]:
     """A text alone, or a list of such."""
-    several = _several(given)
+    several = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
     texts = [text for text in several if isinstance(text, str)]
     if len(texts) < len(several):
         raise TypeError(f"{name} must be a text or a list of such; got {shown(given)}")
     return texts
-
-
-def _claims(given: object) -> tuple[Claim, ...]:
-    """A claim alone, or a list of such."""
-    return tuple(claim if isinstance(claim, Claim) else Claim.parse(claim) for claim in _several(given))
-
-
-def _several(given: object) -> list[Any]:
-    return list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
 
 
 def _check(data: object, out: object, on: object, watch: object) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lehr._arguments import number_argument, path_argument
-from lehr._numbers import LARGEST, SMALLEST, shown
+from lehr._numbers import LARGEST, SMALLEST, floats, shown
 from lehr.mlrsnet.network import CELLS, WIDEST, Cell, MLRSNetwork, State
 from lehr.mlrsnet.published import read_published
 from lehr.policy import Moment, Policy
@@ -88,12 +88,11 @@ class MLRSNet(Policy):
         if not callable(gamma):
             gamma = number_argument("MLRSNet: gamma, where it is no function,", gamma, SMALLEST, LARGEST)
         loss_scale = number_argument("MLRSNet: loss_scale", loss_scale, SMALLEST, LARGEST)
-        _check_stages(len(networks), stage_loss, changes_at)
+        self.changes_at = _stages_change_at(len(networks), stage_loss, changes_at)
         self.networks = tuple(network.requires_grad_(False) for network in networks)
         self.gamma = gamma
         self.loss_scale = loss_scale
         self.stage_loss = stage_loss
-        self.changes_at = None if changes_at is None else tuple(map(float, changes_at))
         self.header = dict(header or {})
         self._optimizer: Any = None
         self._start_afresh()
@@ -362,20 +361,20 @@ def _stages(stage_loss: StageLoss | None, changes_at: Sequence[float] | None) ->
     return changes if stage_loss is None else f", stage_loss={getattr(stage_loss, '__qualname__', 'given')}{changes}"
 
 
-def _check_stages(networks: int, stage_loss: Any, changes_at: Any) -> None:
+def _stages_change_at(networks: int, stage_loss: Any, changes_at: Any) -> tuple[float, ...] | None:
     if stage_loss is not None and not callable(stage_loss):
         raise ValueError(f"MLRSNet: stage_loss must be a function without arguments; got {shown(stage_loss)}")
     if changes_at is None:
-        return
-    try:
-        places = [0.0, *map(float, changes_at), 1.0]
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"MLRSNet: changes_at must be a list of shares of the run; got {shown(changes_at)}") from None
-    if len(places) != networks + 1 or not all(one < other for one, other in pairwise(places)):
+        return None
+    places = floats(changes_at)
+    if places is None:
+        raise ValueError(f"MLRSNet: changes_at must be a list of shares of the run; got {shown(changes_at)}")
+    if len(places) != networks - 1 or not all(one < other for one, other in pairwise([0.0, *places, 1.0])):
         raise ValueError(
             f"MLRSNet: changes_at must say where each of {networks} networks but the first takes over, ascending "
-            f"between 0 and 1; got {shown(changes_at)}"
+            f"between 0 and 1; got {shown(places)}"
         )
+    return tuple(places)
 
 
 def _check(networks: Sequence[Any]) -> None:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from inspect import Parameter, signature
 from typing import Any, Final, final
 
 import torch
@@ -31,6 +30,7 @@ from lehr.state.random_state import RandomNumbers
 from lehr.state.reading import Fields
 from lehr.state.snapshots import Stateful, modules, snapshot
 from lehr.training.idle import check_idle
+from lehr.training.inputs import batches_of, check_arguments, device_named, optimizers_of, touched
 from lehr.training.loss_update import LossUpdate
 from lehr.training.placement import device_of
 from lehr.training.probe import Probe
@@ -95,23 +95,19 @@ class Training:
         touches: Sequence[Any] = (),
         amount: Callable[[Any], float] | None = None,
     ) -> None:
-        _check(model, loss, scaler, autocast, amount)
+        check_arguments(model, loss, scaler, autocast, amount)
         accumulate = whole_argument("Training: accumulate", accumulate)
         if clip_norm is not None:
             clip_norm = number_argument("Training: clip_norm", clip_norm, SMALLEST, math.inf)
-        if isinstance(batches, str | bytes):
-            raise TypeError(
-                f"Training: batches must be a loader, or a function that gives batches; got {shown(batches)}"
-            )
-        given = _optimizers(optimizer)
+        self.batches: Batches[Any] = batches_of(batches)
+        given = optimizers_of(optimizer)
         more = [loss] if isinstance(loss, nn.Module) else []
-        self._sort([model, *given, *more, *_listed(touches), *([] if scaler is None else [scaler])])
+        self._sort([model, *given, *more, *touched(touches), *([] if scaler is None else [scaler])])
         known = {id(parameter) for module in self.modules for parameter in module.parameters()}
         if not any(id(p) in known for one in self.optimizers for group in one.param_groups for p in group["params"]):
             raise ValueError("Training: optimizer updates no parameter of model; build it from model.parameters()")
-        self.batches: Batches[Any] = batches if isinstance(batches, Batches) else Batches(batches)
         self.accumulate = accumulate
-        place = _device(device) if device is not None else device_of(model)
+        place = device_named(device) if device is not None else device_of(model)
         moves = device is not None or place.type != "cpu"
         mixed = None if autocast is None else (place.type, autocast)
         self._update: Update = LossUpdate(
@@ -158,10 +154,11 @@ class Training:
             if not callable(value):
                 raise TypeError(f"Training.of: {name} must be a function; got {shown(value)}")
         training = cls.__new__(cls)
-        training._sort([*_listed(touches), *([] if scaler is None else [scaler])])
+        parts = touched(touches)
+        training._sort([*parts, *([] if scaler is None else [scaler])])
         for part in training._others:
             snapshot(part)  # says at once what cannot be put back
-        training.batches = next((part for part in touches if isinstance(part, Batches)), Batches([None]))
+        training.batches = next((part for part in parts if isinstance(part, Batches)), Batches([None]))
         training.accumulate = 1
         training._update = StepUpdate(step, backward, training.optimizers, training.mark_data)
         return training
@@ -184,7 +181,8 @@ class Training:
         """Make one update, and tell the scheduler what it needs to know.
 
         Args:
-            scheduler: that drives this training's optimizers; None leaves the rates alone.
+            scheduler: that drives this training's optimizers, which is told the loss and steps; with None, call its
+                `step()` yourself.
 
         Returns:
             The loss, averaged over the batches of the update, without graph.
@@ -519,50 +517,3 @@ def check_training(who: str, training: Any) -> None:
             f"{who}: training must be a lehr.Training(model, optimizer, loader, loss), or lehr.Training.of(step, "
             f"touches=[...]) for a loop of your own; got {type(training).__name__}"
         )
-
-
-def _optimizers(given: Any) -> list[Optimizer]:
-    several = list(given) if isinstance(given, list | tuple) else [given]
-    for one in several:
-        if not isinstance(one, Optimizer):
-            raise TypeError(
-                f"Training: optimizer must be a torch.optim.Optimizer, or several; got {type(one).__name__}"
-            )
-        closure = signature(one.step).parameters.get("closure")
-        if closure is not None and closure.default is Parameter.empty:
-            raise TypeError(
-                f"Training: optimizer is a {type(one).__name__}, which asks for a closure that computes the loss; give "
-                "lehr.Training.of(step, touches=[...]) a function that makes the whole update"
-            )
-    if not several:
-        raise TypeError("Training: optimizer is empty; give at least one")
-    return several
-
-
-def _listed(touches: Any) -> list[Any]:
-    if isinstance(touches, str | bytes | Tensor) or not isinstance(touches, Iterable):
-        raise TypeError(f"Training: touches must be a list of what an update changes; got {shown(touches)}")
-    return list(touches)
-
-
-def _device(given: Any) -> torch.device:
-    try:
-        return torch.device(given)
-    except (RuntimeError, TypeError, ValueError):
-        raise ValueError(
-            f"Training: device must be a torch.device or its name, such as 'cuda:1', of a kind that is here; got "
-            f"{shown(given)}"
-        ) from None
-
-
-def _check(model: Any, loss: Any, scaler: Any, autocast: Any, amount: Any) -> None:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"Training: model must be a torch.nn.Module; got {type(model).__name__}")
-    if not callable(loss):
-        raise TypeError(f"Training: loss must be a function of model and batch; got {shown(loss)}")
-    if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
-        raise TypeError(f"Training: scaler must be a torch.amp.GradScaler; got {type(scaler).__name__}")
-    if autocast is not None and not isinstance(autocast, torch.dtype):
-        raise TypeError(f"Training: autocast must be a dtype, such as torch.bfloat16; got {shown(autocast)}")
-    if amount is not None and not callable(amount):
-        raise TypeError(f"Training: amount must be a function of a batch; got {shown(amount)}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Final
 
+from lehr._numbers import floats, shown
 from lehr.policy import Look
 
 FAR: Final = 20.0
@@ -64,18 +65,22 @@ def fit_parabola(factors: Sequence[float], losses: Sequence[Sequence[float]]) ->
         losses: for each batch its losses at these factors.
 
     Raises:
-        ValueError: if there are fewer than three different factors, or no batch.
+        ValueError: if there are fewer than three different factors, no batch, or a batch without a loss for each.
 
     >>> parabola = fit_parabola([-1.0, 0.0, 1.0], [[5.5, 2.0, 0.5], [15.5, 12.0, 10.5]])
     >>> round(parabola.slope, 12), round(parabola.curvature, 12)
     (2.5, 2.0)
     """
-    if len(set(factors)) < 3 or not losses:
+    at = floats(factors)
+    if at is None or not all(map(math.isfinite, at)) or len(set(at)) < 3:
+        raise ValueError(f"fit_parabola: factors must hold at least three different, finite numbers; got {shown(factors)}")
+    batches = [floats(batch) for batch in losses] if isinstance(losses, Iterable) else []
+    if not batches or any(batch is None or len(batch) != len(at) for batch in batches):
         raise ValueError(
-            f"fit_parabola: factors must hold at least three different ones, and losses a batch; got {list(factors)} "
-            f"and {len(losses)} batches"
+            f"fit_parabola: losses must hold at least one batch, each with a loss for each of the {len(at)} factors; "
+            f"got {shown(losses)}"
         )
-    slopes, curvatures = zip(*(_through(factors, batch) for batch in losses), strict=True)
+    slopes, curvatures = zip(*(_through(at, batch) for batch in batches if batch is not None), strict=True)
     return Parabola(fmean(slopes), fmean(curvatures), _error(slopes), _error(curvatures))
 
 

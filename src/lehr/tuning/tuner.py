@@ -54,7 +54,7 @@ class LRTuner(Policy):
         ValueError: if an argument is out of range.
 
     Source:
-        Built from the abstract of Iyer, Thejas, Kwatra, Ramjee and Sivathanu 2021 (LRTuner), whose text is not public,
+        Built from the abstract of Iyer, Thejas, Kwatra, Ramjee and Sivathanu 2021 (LRTuner, arXiv 2105.14526),
         and from its relatives: trial steps of GeN (Xu et al. 2025) and LQA (Zhu et al. 2020), exploring before
         annealing of Knee (Iyer et al. 2023). The climb and the pooling are this library's.
 
