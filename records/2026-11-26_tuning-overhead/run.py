@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
+from time import perf_counter
 
 import torch
 from scipy import stats
 
+import lehr
 from lehr import lab
 from lehr.lab import models
 from lehr.lab.files import write_json
-from lehr.lab.loop import Workload
+from lehr.lab.loop import Loop, Workload
 from lehr.lab.records import environment
 from lehr.lab.statistics import LEVEL, holm
 
@@ -60,30 +64,43 @@ def workload(name: str) -> Workload:
     return task.workload()
 
 
-def timed(name: str, task: Workload, method: str, updates: int) -> dict[str, float]:
-    lr = TOLD if method == "lrtuner" else NETWORKS[name].lr
-    settings = lab.Settings(f"{updates}steps", evaluations=1)
-    run = lab.train(task, lab.METHODS[method], settings, 0, lr, look_at_test=False)
+def training_of(name: str, task: Workload, method: str, updates: int) -> tuple[Loop, Iterator[float]]:
+    """A training at its start, and its updates."""
+    loop = task.loop(0)
+    loop.set_peak(TOLD if method == "lrtuner" else NETWORKS[name].lr)
+    policy = lab.METHODS[method].policy(loop)
+    assert isinstance(policy, lehr.Policy | lehr.Schedule)
+    return loop, iter(loop.run(lehr.Scheduler(loop.training, policy, lehr.Budget(steps=updates))))
+
+
+def seconds_of(name: str, task: Workload, updates: int, number: int) -> dict[str, dict[str, float]]:
+    """Each method's seconds and passes of probes, where every update is made by all of them, in an order that changes."""
+    methods = [PLAIN, *LOOKING]
+    trainings = {method: training_of(name, task, method, updates) for method in methods}
+    seconds = dict.fromkeys(methods, 0.0)
+    chance = random.Random(number)  # noqa: S311 - no secret
+    for _ in range(updates):
+        chance.shuffle(methods)
+        for method in methods:
+            begun = perf_counter()
+            next(trainings[method][1])
+            seconds[method] += perf_counter() - begun
     return {
-        "seconds": run.curve[-1].seconds,
-        "updates": run.updates,
-        "probe_passes": run.probe_passes,
-        "search_seconds": run.seconds - run.curve[-1].seconds,
+        method: {"seconds": seconds[method], "probe_passes": loop.probe_passes}
+        for method, (loop, _) in trainings.items()
     }
 
 
 def measure(name: str) -> None:
     torch.set_num_threads(1)
     task, updates = workload(name), NETWORKS[name].updates
-    timed(name, task, PLAIN, max(20, updates // 10))  # whatever comes up at first
+    seconds_of(name, task, 20, 0)  # whatever comes up at first
     for number in range(ROUNDS):
         file = HERE / "runs" / f"{name}_round-{number}.json"
         if file.exists():
             continue
-        order = (PLAIN, *LOOKING)
-        order = order[number % 3 :] + order[: number % 3]
-        found = {method: timed(name, task, method, updates) for method in order}
-        write_json(file, {"network": name, "order": order, **found, "environment": environment()}, indent=None)
+        found = seconds_of(name, task, updates, number)
+        write_json(file, {"network": name, "updates": updates, **found, "environment": environment()}, indent=None)
         longer = {method: found[method]["seconds"] / found[PLAIN]["seconds"] - 1.0 for method in LOOKING}
         print(name, number, {method: f"{share:+.1%}" for method, share in longer.items()}, flush=True)
 
@@ -95,8 +112,8 @@ def table() -> None:
         rounds = [json.loads(file.read_text()) for file in sorted((HERE / "runs").glob(f"{name}_round-*.json"))]
         for method in LOOKING:
             longer = [one[method]["seconds"] / one[PLAIN]["seconds"] - 1.0 for one in rounds]
-            passes = fmean(one[method]["probe_passes"] / 3.0 / one[method]["updates"] for one in rounds)
-            plain = fmean(one[PLAIN]["seconds"] / one[PLAIN]["updates"] for one in rounds)
+            passes = fmean(one[method]["probe_passes"] / 3.0 / one["updates"] for one in rounds)
+            plain = fmean(one[PLAIN]["seconds"] / one["updates"] for one in rounds)
             rows[f"{name}, {method}"] = (longer, passes, plain)
             tests[f"{name}, {method}"] = (
                 float(stats.ttest_1samp(longer, BOUND, alternative="less").pvalue),
