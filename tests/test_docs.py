@@ -107,6 +107,65 @@ def test_gaps_by_budget_are_those_of_the_records() -> None:
             assert cell == (f"**{shown}**" if row["p_holm"] < 0.05 else shown), (line, row["share"])
 
 
+WORTH = {
+    "schedule-free": "schedule_free",
+    "autopilot": "autopilot",
+    "a third of": "third",
+    "Prodigy": "prodigy",
+    "LRTuner": "lrtuner",
+    "learned schedule": "learned",
+    "one cycle": "one_cycle",
+    "SGD 0.1": "folk",
+}
+"""How a line of the autopilot's table begins, and the method in its record."""
+
+
+def worth() -> dict[str, dict[str, Any]]:
+    path = ROOT / "records/2026-11-26_autopilot/summary-unseen.json"
+    found: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def test_what_needs_no_tuning_is_worth_what_its_record_says() -> None:
+    page, record = (ROOT / "docs/autopilot.md").read_text(encoding="utf-8"), worth()
+    for label, method in WORTH.items():
+        shares = [f"{100.0 * record[method][name]:.0f} %" for name in ("median", "worst", "mean")]
+        cells = [*shares, f"{record[method]['worse']} of 48", f"{100.0 * record[method]['trials']:.0f} %"]
+        assert re.search(rf"^\| {label}[^|]*\| {' [|] '.join(cells)} \|$", page, re.MULTILINE), (label, cells)
+
+
+def test_pages_repeat_what_the_autopilot_record_says() -> None:
+    def share(method: str, name: str) -> str:
+        return f"{100.0 * record[method][name]:.0f}"
+
+    record = worth()
+    pilot, third, tuner, learned = (
+        (share(method, "median"), share(method, "worst")) for method in ("autopilot", "third", "lrtuner", "learned")
+    )
+    others = max(record[method]["worst"] for method in WORTH.values() if method != "autopilot")
+    for name, sentences in {
+        "README.md": [
+            f"with {pilot[0]} % of the updates in the median, and with {pilot[1]} % at worst",
+            f"came to more than {100.0 * others:.0f} % at worst",
+            f"came to {third[0]} % in the median, and they to {tuner[0]} and {learned[0]}.",
+        ],
+        "docs/autopilot.md": [f"it was worth {pilot[0]} % in the median and {pilot[1]} % at worst"],
+        "docs/finding.md": [f"was worth {third[0]} % of the budget in the median and {third[1]} % at worst"],
+        "docs/learned.md": [
+            f"was worth {learned[0]} % of the budget in the median and {learned[1]} % at worst (",
+            f"(`LRTuner` {tuner[0]} and {tuner[1]})",
+            f"came to {third[0]} and {third[1]}",
+        ],
+        "docs/tuning.md": [
+            f"was worth {tuner[0]} % of the budget in the median and {tuner[1]} % at worst",
+            f"came to {third[0]} and {third[1]} %",
+        ],
+    }.items():
+        text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
+        for sentence in sentences:
+            assert sentence in text, (name, sentence)
+
+
 def test_verdicts_say_no_more_than_their_tests() -> None:
     def said(mean: float, kind: str, margin: float = 0.0, sd: float = 0.1) -> str:
         row = evidence.Row("a", "b", "c", "d", "e", evidence.Gaps(3, mean, sd), kind, margin)

@@ -102,6 +102,17 @@ def measured(found: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def in_lockstep(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The same where all were timed in lockstep, in percent."""
+    rows: dict[str, Any] = {}
+    for name in STRATEGIES:
+        saved = summarise([100.0 * (1.0 - one[name] / one[PLAIN]) for one in found["rounds"]])
+        near = abs(saved.mean - 100.0 * SAVED) <= WITHIN * 100.0 * SAVED
+        rows[name] = {"saved": asdict(saved), "verdict": "holds" if near else "does not hold"}
+    seconds = [one[PLAIN] for one in found["rounds"]]
+    return {"network": found["network"], "updates": found["updates"], "seconds": seconds, "strategies": rows}
+
+
 def draw(tables: Mapping[str, Any]) -> Figure:
     """Points against no freezing, same updates and same time, seed by seed."""
     figure = Figure(figsize=(8.4, 3.8), layout="constrained")
@@ -180,7 +191,14 @@ def main() -> None:
         for method, row in one["strategies"].items():
             rounds = " ".join(f"{100 * share:+.1f}" for share in row["rounds"])
             print(f"| {method} | {100 * row['saved']:.1f} | {rounds} | {row['verdict']} |")
-    write_json(HERE / "summary.json", {"networks": tables, "measured": times}, indent=1)
+    files = sorted(HERE.glob("lockstep_*.json"))
+    lockstep = {file.stem.removeprefix("lockstep_"): in_lockstep(json.loads(file.read_text())) for file in files}
+    for name, one in lockstep.items():
+        print(f"\n{name} in lockstep, seconds without freezing {[round(seconds, 1) for seconds in one['seconds']]}")
+        for method, row in one["strategies"].items():
+            low, high = row["saved"]["low"], row["saved"]["high"]
+            print(f"| {method} | {spread(row['saved'])} | {low:.1f} to {high:.1f} | {row['verdict']} |")
+    write_json(HERE / "summary.json", {"networks": tables, "measured": times, "lockstep": lockstep}, indent=1)
     write(HERE / "points.png", lambda part: draw(tables).savefig(part, dpi=120, format="png"))
 
 

@@ -74,7 +74,7 @@ def training_of(name: str, task: Workload, method: str, updates: int) -> tuple[L
 
 
 def seconds_of(name: str, task: Workload, updates: int, number: int) -> dict[str, dict[str, float]]:
-    """Each method's seconds and passes of probes, where every update is made by all of them, in an order that changes."""
+    """Seconds and probe passes of each method; every update is made by all of them, in an order that changes."""
     methods = [PLAIN, *LOOKING]
     trainings = {method: training_of(name, task, method, updates) for method in methods}
     seconds = dict.fromkeys(methods, 0.0)

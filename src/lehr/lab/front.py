@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from inspect import unwrap
 from pathlib import Path
 from types import FunctionType
-from typing import Any
 
 from lehr._arguments import whole_argument
 from lehr._numbers import floats, shown

@@ -217,11 +217,17 @@ class MLRSNet(Policy):
 
         Returns:
             A share of gamma for each.
+
+        Raises:
+            ValueError: if `losses` are no numbers.
         """
+        numbers = floats(losses)
+        if numbers is None:
+            raise ValueError(f"MLRSNet.rates: losses must be a list of numbers; got {shown(losses)}")
         network = self.networks[0]
         state = network.start()
         shares = []
-        for loss in torch.as_tensor(losses, dtype=torch.float32, device=state[0].device) / self.loss_scale:
+        for loss in torch.tensor(numbers, dtype=torch.float32, device=state[0].device) / self.loss_scale:
             share, state = network(loss, state)
             shares.append(share)
         return torch.stack(shares) if shares else torch.empty(0)

@@ -73,7 +73,9 @@ def fit_parabola(factors: Sequence[float], losses: Sequence[Sequence[float]]) ->
     """
     at = floats(factors)
     if at is None or not all(map(math.isfinite, at)) or len(set(at)) < 3:
-        raise ValueError(f"fit_parabola: factors must hold at least three different, finite numbers; got {shown(factors)}")
+        raise ValueError(
+            f"fit_parabola: factors must hold at least three different, finite numbers; got {shown(factors)}"
+        )
     batches = [floats(batch) for batch in losses] if isinstance(losses, Iterable) else []
     if not batches or any(batch is None or len(batch) != len(at) for batch in batches):
         raise ValueError(
