@@ -158,7 +158,7 @@ def test_pages_repeat_what_the_autopilot_record_says() -> None:
         ],
         "docs/tuning.md": [
             f"was worth {tuner[0]} % of the budget in the median and {tuner[1]} % at worst",
-            f"came to {third[0]} and {third[1]} %",
+            f"came to {third[0]} and {third[1]}",
         ],
     }.items():
         text = " ".join((ROOT / name).read_text(encoding="utf-8").split())
