@@ -1,6 +1,6 @@
 """What looking costs by the clock: seconds of whole runs with LRTuner, with the learned schedule, and with neither.
 
-    python run.py digits            # and resnet, tinyshakespeare; alone on the machine, one thread
+    python run.py digits            # and resnet, tinyshakespeare; alone on a core, one thread
     python run.py --table           # what the files say
 
 Rounds that are there are kept, so the same command goes on.
