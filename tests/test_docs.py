@@ -192,7 +192,9 @@ def test_a_record_with_a_rule_of_its_own_keeps_its_verdict() -> None:
 def test_every_system_has_its_headlines() -> None:
     rows = evidence.headlines()
     assert {row.system for row in rows} == {"Budgeted training", "MLR-SNet", "Cyclical rates", "FreezeOut", "LRTuner"}
-    assert all((ROOT / "records" / row.record / "README.md").is_file() for row in rows)
+    run = [row for row in rows if row.gaps is not None]
+    assert len(run) > 50
+    assert all(row.record and (ROOT / "records" / row.record / "README.md").is_file() for row in run)
     assert evidence.table(rows).count("| **") == len(rows)
 
 

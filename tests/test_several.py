@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections import UserList, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from torch import nn
 
 import lehr
 from lehr import lab
+from lehr.lab.statements import read_statements
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,10 @@ def parts() -> list[Any]:
     return [network, torch.optim.SGD(network.parameters(), lr=0.1), batches]
 
 
-def of(touches: Any) -> tuple[float, list[int], bool]:
+def of(touches: Any) -> tuple[float, list[int]]:
     training = lehr.Training.of(lambda: torch.tensor(0.0), touches=touches)
     drawn = [next(training.batches).item() for _ in range(3)]
-    return sum(drawn), [len(training.modules), len(training.optimizers)], "batches" in training.state_dict()
+    return sum(drawn), [len(training.modules), len(training.optimizers)]
 
 
 def trained(optimizer: Any) -> list[float]:
@@ -120,7 +124,20 @@ def split(given: Any) -> list[int]:
 
 def compared(**options: Any) -> Any:
     results = lab.compare(**{"task": "digits", "methods": ["linear"], "budget": "4steps", "seeds": 1, **options})
-    return [(run.method, run.lr, run.share, run.validation) for run in results.runs]
+    every = (*results.runs, *results.smaller_runs, *results.search_runs)
+    return [(run.method, run.lr, run.share, run.validation) for run in every]
+
+
+def stated(claims: Any) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        compared(methods=["linear", "step", "cosine"], claims=claims, out=folder)
+        return [str(statement.claim) for statement in read_statements(Path(folder))]
+
+
+def planned(**options: Any) -> list[Any]:
+    methods = lab.load_methods("linear, step, cosine")
+    comparison = lab.Comparison(**{"task": "digits", "methods": methods, "settings": lab.Settings("4steps"), **options})
+    return [comparison.runs, comparison.methods, comparison.claims, comparison.lr_grid, comparison.shares]
 
 
 def examined(claims: Any) -> list[str]:
@@ -156,8 +173,7 @@ def evolved(**options: Any) -> list[Any]:
 
 def meta_trained(tasks: Any) -> Any:
     torch.manual_seed(0)
-    schedule = lehr.meta_train(tasks, updates=10, hidden=4)
-    return schedule.rates([0.5]).shape
+    return lehr.meta_train(tasks, updates=10, hidden=4).header["tasks"]
 
 
 SEVERAL = [
@@ -168,6 +184,8 @@ SEVERAL = [
     Several("base_lr", lambda: [0.1, 0.2], cycled),
     Several("changes_at", lambda: [0.25, 0.5], staged),
     Several("losses", lambda: [1.0, 0.5, 0.25], rated),
+    Several("losses", lambda: [1.0, 0.5, 0.25],
+            lambda losses: lehr.LearnedSchedule.pretrained().rates(losses).tolist()),
     Several("layers", lambda: ["0", "2"], layered),
     Several("at", lambda: [0.3, 0.6], lambda at: lehr.Steps(at)(0.4)),
     Several("factors", lambda: [-1.0, 0.0, 1.0], lambda at: lehr.tuning.fit_parabola(at, [[5.5, 2.0, 0.5]]).slope),
@@ -178,9 +196,14 @@ SEVERAL = [
     Several("bounds", lambda: [0.01, 0.1],
             lambda bounds: str(lehr.plan_cycles(epochs=12, steps_per_epoch=100, bounds=bounds))),
     Several("methods", lambda: ["linear", "step"], lambda methods: compared(methods=methods)),
-    Several("lr_grid", lambda: [0.1, 0.2], lambda rates: compared(lr_grid=rates)),
+    Several("lr_grid", lambda: [0.2, 0.3], lambda rates: compared(lr_grid=rates)),
     Several("shares", lambda: [0.5, 0.25], lambda shares: compared(shares=shares)),
     Several("claims", lambda: ["linear > step", "step > cosine"], examined),
+    Several("claims", lambda: ["linear > step", "step > cosine"], stated),
+    Several("methods", lambda: lab.load_methods("linear, step"), lambda methods: planned(methods=methods)),
+    Several("claims", lambda: [lab.Claim("linear", "step")], lambda claims: planned(claims=claims)),
+    Several("lr_grid", lambda: [0.2, 0.3], lambda rates: planned(lr_grid=rates)),
+    Several("shares", lambda: [(0.5, 1), (0.25, 2)], lambda shares: planned(shares=shares)),
     Several("device", lambda: ["cpu"], lambda device: compared(device=device)),
     Several("worlds", lambda: [Bowl(), Bowl()], lambda worlds: evolved(worlds=worlds)),
     Several("updates", lambda: [4, 6], lambda updates: evolved(updates=updates)),
@@ -192,14 +215,17 @@ def same_or_refused(name: str, call: Callable[[], Any], expected: Any) -> bool:
     try:
         return bool(call() == expected)
     except (TypeError, ValueError) as error:
-        return name in str(error) and len(str(error)) < 400
+        return re.search(rf"\b{name}(\[[^]]*\])? must", str(error)) is not None and len(str(error)) < 400
 
 
 @pytest.mark.parametrize("kind", COLLECTIONS)
 @pytest.mark.parametrize("one", SEVERAL, ids=str)
 def test_a_collection_of_any_kind_is_as_a_list_or_refused_by_name(one: Several, kind: str) -> None:
-    held = COLLECTIONS[kind](one.held())
-    assert same_or_refused(one.name.partition(" ")[0], lambda: one.call(held), one.call(one.held()))
+    held, expected = COLLECTIONS[kind](one.held()), one.call(one.held())
+    if kind == "tuple":
+        assert one.call(held) == expected
+    else:
+        assert same_or_refused(one.name.partition(" ")[0], lambda: one.call(held), expected)
 
 
 @pytest.mark.parametrize("kind", COLLECTIONS)
@@ -214,6 +240,27 @@ def test_groups_in_a_collection(kind: str) -> None:
 
 def test_a_claim_alone_is_one() -> None:
     assert examined("linear > step") == examined(["linear > step"])
+
+
+@pytest.mark.parametrize("alone", [model(), lehr.Batches([torch.zeros(1)]), {"model": 1}, torch.zeros(2), "model"])
+def test_touches_that_are_no_list_are_refused(alone: Any) -> None:
+    with pytest.raises(TypeError, match="touches must be a list"):
+        of(alone)
+    with pytest.raises(TypeError, match="touches must be a list"):
+        touched(alone)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"methods": ["linear"]}, "methods"), ({"methods": 3}, "methods"), ({"settings": "4steps"}, "settings"),
+        ({"lr_grid": 0.1}, "lr_grid"), ({"shares": 0.5}, "shares"), ({"shares": [0.5]}, "shares"),
+        ({"claims": [3]}, "claim"),
+    ],
+)  # fmt: skip
+def test_a_comparison_of_what_is_no_list_is_refused_by_name(wrong: dict[str, Any], name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        planned(**wrong)
 
 
 @pytest.mark.parametrize(

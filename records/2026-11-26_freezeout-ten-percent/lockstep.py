@@ -1,6 +1,6 @@
 """What freezing saves where trainings are timed in lockstep, so that what disturbs the machine falls on all of them.
 
-    python lockstep.py resnet       # and minilm; alone on the machine
+    python lockstep.py resnet       # and minilm
 
 Written after `run.py resnet --measure`, whose plain runs alone took 38 to 45 seconds.
 """

@@ -120,6 +120,10 @@ class Finding:
 def load_claims(given: Claim | str | Iterable[Claim | str]) -> list[Claim]:
     """The claim alone, or each of several.
 
+    Raises:
+        TypeError: if one is neither a text nor a claim.
+        ValueError: if a text is no claim.
+
     >>> load_claims("knee > linear") == load_claims([Claim("knee", "linear")])
     True
     """
@@ -138,7 +142,8 @@ def examine(results: Results, claims: Claim | str | Iterable[Claim | str]) -> li
         claims: one about methods in it, or several.
 
     Raises:
-        ValueError: if a claim is none, or names a method that did not compete.
+        TypeError: if a claim is neither a text nor a `Claim`.
+        ValueError: if a text is no claim, or names a method that did not compete.
 
     >>> from lehr import lab
     >>> results = lab.compare("digits", ["linear", "step"], budget="40steps", seeds=2)

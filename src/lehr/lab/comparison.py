@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import Final
+from typing import Any, Final
 
 from lehr._arguments import number_argument, whole_argument
 from lehr._numbers import LARGEST, SMALLEST, real, shown
 from lehr.lab.budgets import by_budget
-from lehr.lab.claims import Claim
+from lehr.lab.claims import Claim, load_claims
 from lehr.lab.loop import Trainable
 from lehr.lab.methods import Method
 from lehr.lab.metric import Criterion
@@ -87,7 +87,7 @@ class Comparison:
         claims: about its methods, stated before its runs.
 
     Raises:
-        TypeError: if `task` is neither a name nor a task.
+        TypeError: if an argument is of the wrong kind.
         ValueError: if an argument makes no sense, or there would be more than 100,000 runs.
 
     >>> from lehr import lab
@@ -112,20 +112,28 @@ class Comparison:
             raise TypeError(
                 f"Comparison: task must be a name, a lehr.lab.Task or a lehr.lab.TrainingTask; got {shown(self.task)}"
             )
+        if not isinstance(self.settings, Settings):
+            raise TypeError(f"Comparison: settings must be lehr.lab.Settings; got {shown(self.settings)}")
+        object.__setattr__(self, "methods", _listed("methods", self.methods))
+        if wrong := [method for method in self.methods if not isinstance(method, Method)]:
+            raise TypeError(
+                f"Comparison: methods must be a list of what lehr.lab.load_methods gives; got {shown(wrong[0])} in it"
+            )
         names = [method.name for method in self.methods]
         if not names:
             raise ValueError("Comparison: methods is empty; give at least one")
         if len(set(names)) < len(names):
             raise ValueError(f"Comparison: methods has {next(n for n in names if names.count(n) > 1)} twice")
+        object.__setattr__(self, "claims", tuple(load_claims(self.claims)))
         _check_claims(self.claims, names)
         if self.lr is not None:
             object.__setattr__(self, "lr", _rate("lr", self.lr))
-        object.__setattr__(self, "lr_grid", tuple(_rate("lr_grid", rate) for rate in self.lr_grid))
+        object.__setattr__(self, "lr_grid", tuple(_rate("lr_grid", rate) for rate in _listed("lr_grid", self.lr_grid)))
         if self.lr is not None and self.lr_grid:
             raise ValueError("Comparison: lr and lr_grid exclude each other")
         for name in ("seeds", "search_seeds"):
             object.__setattr__(self, name, whole_argument(f"Comparison: {name}", getattr(self, name)))
-        object.__setattr__(self, "shares", tuple(_share(share, seeds) for share, seeds in self.shares))
+        object.__setattr__(self, "shares", tuple(_share(pair) for pair in _listed("shares", self.shares)))
         counts = {"seeds": self.seeds, "search_seeds": self.search_seeds}
         counts |= {f"the seeds of the share {share:g}": seeds for share, seeds in self.shares}
         if self.runs > MOST_RUNS:
@@ -180,7 +188,16 @@ def _rate(name: str, given: object) -> float:
     return number_argument(f"Comparison: {name}", given, SMALLEST, LARGEST)
 
 
-def _share(share: object, seeds: object) -> tuple[float, int]:
+def _listed(name: str, given: object) -> tuple[Any, ...]:
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+        raise TypeError(f"Comparison: {name} must be a list; got {shown(given)}")
+    return tuple(given)
+
+
+def _share(pair: Any) -> tuple[float, int]:
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        raise TypeError(f"Comparison: shares must be a list of pairs, a share and its seeds; got {shown(pair)}")
+    share, seeds = pair
     number = real(share)
     if number is None or not 0.0 < number < 1.0:
         raise ValueError(f"Comparison: shares must be above 0 and below 1; got {shown(share)}")

@@ -35,7 +35,7 @@ def compare(
     lr: float | None = None,
     shares: Sequence[float] = (),
     search_seeds: int = 1,
-    claims: Claim | str | Sequence[Claim | str] = (),
+    claims: Claim | str | Iterable[Claim | str] = (),
     evaluations: int = 20,
     device: str | Sequence[str] = "auto",
     precision: Precision = "fp32",

@@ -76,6 +76,7 @@ def run_comparison(
             f"{what} needs a task that other processes can find, a name such as 'mine.py:make_task'; "
             f"leave {what.partition('=')[0]} out, and the object is trained in this process"
         )
+    places = tuple(places)
     _check_places(places, ranks, processes, on)
     out, name = Path(out).absolute(), _absolute(comparison.title)
     # here, before processes start: errors are told once, and caches are full

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lehr._arguments import path_argument
+from lehr._numbers import floats, shown
 from lehr.learned.inference import FIRST, LEVEL, PLACES, Numbers, OnNumbers, OnTensors, start
 from lehr.learned.network import FARTHEST, WIDEST, BudgetNetwork
 from lehr.policy import Moment, Policy
@@ -163,10 +164,15 @@ class LearnedSchedule(Policy):
 
         Returns:
             A factor for each, from the first update to the last.
+
+        Raises:
+            ValueError: if `losses` are no numbers.
         """
+        given = floats(losses)
+        if given is None:
+            raise ValueError(f"LearnedSchedule.rates: losses must be a list of numbers; got {shown(losses)}")
         alone = LearnedSchedule(copy.deepcopy(self.network).cpu())
         alone._start(adaptive=float(adaptive))
-        given = torch.as_tensor(losses).reshape(-1).tolist()
         return torch.tensor([alone.factors(Moment(k / len(given), loss=loss)) for k, loss in enumerate(given)])
 
     def save(self, path: str | PathLike[str]) -> None:

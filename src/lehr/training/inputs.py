@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
@@ -15,7 +15,11 @@ from lehr.state import Batches
 
 
 def optimizers_of(given: Any) -> list[Optimizer]:
-    """The optimizers that step together, at least one."""
+    """The optimizers that step together, at least one.
+
+    Raises:
+        TypeError: if there is none, one is no optimizer, or one asks for a closure.
+    """
     several = list(given) if isinstance(given, list | tuple) else [given]
     for one in several:
         if not isinstance(one, Optimizer):
@@ -34,21 +38,34 @@ def optimizers_of(given: Any) -> list[Optimizer]:
 
 
 def batches_of(given: Iterable[Any] | Callable[[], Iterator[Any]]) -> Batches[Any]:
-    """The batches, gone round for ever."""
-    if isinstance(given, str | bytes):
+    """The batches, gone round for ever.
+
+    Raises:
+        TypeError: if they are no loader.
+    """
+    if isinstance(given, str | bytes) or not (isinstance(given, Iterable) or callable(given)):
         raise TypeError(f"Training: batches must be a loader, or a function that gives batches; got {shown(given)}")
     return given if isinstance(given, Batches) else Batches(given)
 
 
-def touched(touches: Any) -> list[Any]:
-    """What else an update changes, as a list."""
-    if isinstance(touches, str | bytes | Tensor) or not isinstance(touches, Iterable):
+def parts_in(touches: Any) -> list[Any]:
+    """What an update changes, as a list.
+
+    Raises:
+        TypeError: if it is none, such as a module or `Batches` alone, which can be gone through as well.
+    """
+    alone = isinstance(touches, str | bytes | Tensor | Mapping | nn.Module | Batches)
+    if alone or not isinstance(touches, Iterable):
         raise TypeError(f"Training: touches must be a list of what an update changes; got {shown(touches)}")
     return list(touches)
 
 
 def device_named(given: Any) -> torch.device:
-    """The device of that name."""
+    """The device of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
     try:
         return torch.device(given)
     except (RuntimeError, TypeError, ValueError):
@@ -59,7 +76,11 @@ def device_named(given: Any) -> torch.device:
 
 
 def check_arguments(model: Any, loss: Any, scaler: Any, autocast: Any, amount: Any) -> None:
-    """Whether a training can be built of these."""
+    """Whether a training can be built of these.
+
+    Raises:
+        TypeError: if one is of the wrong kind.
+    """
     if not isinstance(model, nn.Module):
         raise TypeError(f"Training: model must be a torch.nn.Module; got {type(model).__name__}")
     if not callable(loss):

@@ -30,7 +30,7 @@ from lehr.state.random_state import RandomNumbers
 from lehr.state.reading import Fields
 from lehr.state.snapshots import Stateful, modules, snapshot
 from lehr.training.idle import check_idle
-from lehr.training.inputs import batches_of, check_arguments, device_named, optimizers_of, touched
+from lehr.training.inputs import batches_of, check_arguments, device_named, optimizers_of, parts_in
 from lehr.training.loss_update import LossUpdate
 from lehr.training.placement import device_of
 from lehr.training.probe import Probe
@@ -102,7 +102,7 @@ class Training:
         self.batches: Batches[Any] = batches_of(batches)
         given = optimizers_of(optimizer)
         more = [loss] if isinstance(loss, nn.Module) else []
-        self._sort([model, *given, *more, *touched(touches), *([] if scaler is None else [scaler])])
+        self._sort([model, *given, *more, *parts_in(touches), *([] if scaler is None else [scaler])])
         known = {id(parameter) for module in self.modules for parameter in module.parameters()}
         if not any(id(p) in known for one in self.optimizers for group in one.param_groups for p in group["params"]):
             raise ValueError("Training: optimizer updates no parameter of model; build it from model.parameters()")
@@ -154,7 +154,7 @@ class Training:
             if not callable(value):
                 raise TypeError(f"Training.of: {name} must be a function; got {shown(value)}")
         training = cls.__new__(cls)
-        parts = touched(touches)
+        parts = parts_in(touches)
         training._sort([*parts, *([] if scaler is None else [scaler])])
         for part in training._others:
             snapshot(part)  # says at once what cannot be put back
@@ -181,8 +181,8 @@ class Training:
         """Make one update, and tell the scheduler what it needs to know.
 
         Args:
-            scheduler: that drives this training's optimizers, which is told the loss and steps; with None, call its
-                `step()` yourself.
+            scheduler: that drives this training's optimizers; it is told the loss and stepped. With None, stepping one
+                is left to you.
 
         Returns:
             The loss, averaged over the batches of the update, without graph.

@@ -65,7 +65,7 @@ def fit_parabola(factors: Sequence[float], losses: Sequence[Sequence[float]]) ->
         losses: for each batch its losses at these factors.
 
     Raises:
-        ValueError: if there are fewer than three different factors, no batch, or a batch without a loss for each.
+        ValueError: if there are fewer than three different, finite factors, no batch, or not a loss for each in one.
 
     >>> parabola = fit_parabola([-1.0, 0.0, 1.0], [[5.5, 2.0, 0.5], [15.5, 12.0, 10.5]])
     >>> round(parabola.slope, 12), round(parabola.curvature, 12)
