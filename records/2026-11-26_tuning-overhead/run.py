@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from time import perf_counter
+from typing import Any
 
 import torch
 from scipy import stats
@@ -122,10 +123,16 @@ def table() -> None:
     within, beyond = (holm({key: both[side] for key, both in tests.items()}) for side in (0, 1))
     print("| network, method | an update of the line (ms) | longer (%) | by its passes (%) | p, within 5 % | verdict |")
     print("|---|---:|---:|---:|---:|---|")
+    summary: dict[str, Any] = {}
     for key, (longer, passes, plain) in rows.items():
         verdict = "holds" if within[key] < LEVEL else "contradicted" if beyond[key] < LEVEL else "cannot tell"
         spread = f"{100.0 * fmean(longer):+.1f} ± {100.0 * stdev(longer):.1f}"
         print(f"| {key} | {1e3 * plain:.1f} | {spread} | {100.0 * passes:.1f} | {within[key]:.3f} | **{verdict}** |")
+        summary[key] = {
+            "longer": {"n": len(longer), "mean": 100.0 * fmean(longer), "sd": 100.0 * stdev(longer)},
+            "by_passes": 100.0 * passes, "milliseconds": 1e3 * plain, "p_within": within[key], "verdict": verdict,
+        }  # fmt: skip
+    write_json(HERE / "summary.json", summary, indent=1)
 
 
 def main() -> None:

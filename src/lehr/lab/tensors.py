@@ -199,7 +199,7 @@ class TensorLoop:
             loss = self.training.backward()
             number = self.ranks.mean(loss.item())
             if math.isfinite(number) or policy.recovers:
-                scheduler.observe(loss=loss, loss_at=self._probe)
+                scheduler.observe(loss=loss, loss_at=self._probe if scheduler.wants_look else None)
                 self.training.update()
                 scheduler.step()
             yield number
