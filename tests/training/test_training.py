@@ -188,7 +188,7 @@ def test_the_device_is_the_models_own() -> None:
         ({"optimizer": 3}, TypeError, "optimizer must be a torch.optim.Optimizer, or several; got int"),
         ({"optimizer": []}, TypeError, "optimizer is empty"),
         ({"optimizer": torch.optim.SGD(nn.Linear(1, 1).parameters())}, ValueError, "no parameter of model"),
-        ({"batches": 3}, TypeError, "loader must be iterable"),
+        ({"batches": 3}, TypeError, "batches must be a loader"),
         ({"loss": 3}, TypeError, "loss must be a function of model and batch"),
         ({"accumulate": 0}, ValueError, "accumulate must be a whole number"),
         ({"clip_norm": 0.0}, ValueError, "clip_norm must be a number above 0"),

@@ -39,6 +39,7 @@ class FreezableDataParallel(nn.Module):
     >>> parallel = FreezableDataParallel(model)
     >>> _ = model[0].requires_grad_(False)
     >>> parallel(torch.ones(1, 2)).sum().backward()
+    >>> del parallel  # before its group: what frees a group that has ended may wait for it for ever
     >>> torch.distributed.destroy_process_group()
     """
 
